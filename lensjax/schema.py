@@ -77,6 +77,11 @@ EVAL_TABLE_COLUMNS = (
     "pixel_scale_arcsec",
 )
 
+# Ranges that a healthy run keeps to, by epoch (1-based); outside them training warns and the
+# report shades them. No gate reads them.
+EXPECTED_TRAIN_LOSS = {1: (0.3, 1.0), 5: (0.15, 0.5), 10: (0.1, 0.3)}
+EXPECTED_VAL_AUROC = {1: (0.55, 0.70), 5: (0.70, 0.85), 10: (0.80, 0.92)}
+
 
 class ExitCode(enum.IntEnum):
     """Exit codes of every command; any other is a bug."""

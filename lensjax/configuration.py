@@ -1,0 +1,212 @@
+"""From the command line to a locked config: files, variants, overrides, and their mistakes.
+
+A config file defines `get_config(variant) -> ConfigDict`. Every leaf can be set from the command
+line; a misspelt field, a wrong type, a stray word or a field given twice ends in exit 2 with the
+nearest right name, never in a traceback and never unnoticed.
+
+    config, flags = load(["--config=configs/b3.py:demo", "--config.epochs=3", "--workdir=runs/b3"])
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import importlib.util
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import ml_collections
+
+from lensjax.schema import ExitCode, LensjaxError
+
+ROOT = Path(__file__).resolve().parent.parent
+PREFIX = "--config."
+Config = ml_collections.ConfigDict
+
+
+def usage(what: str, where: str = "", remedy: str = "") -> NoReturn:
+    """Raise the error of a wrong command line (exit 2)."""
+    raise LensjaxError(ExitCode.USAGE, what, where, remedy)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """'Did you mean X?', or the list of what is known."""
+    known = list(known)
+    match = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
+    return f"Did you mean {match[0]}?" if match else f"Known: {', '.join(sorted(known))}"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors as LensjaxError and no guessing of abbreviations."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        usage(message, remedy=f"See {self.prog} --help")
+
+    def flags(self) -> list[str]:
+        """Every long flag."""
+        return [name for name in self._option_string_actions if name.startswith("--")]
+
+    def parse_all(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[tuple[str, str]]]:
+        """The flags, and the (field, text) pairs of `--config.field=text`.
+
+        Raises:
+            LensjaxError: exit 2 for an unknown flag (names the nearest), a stray word, or a flag
+                given twice.
+        """
+        overrides, rest = _split_overrides(argv)
+        named = [word.split("=", 1)[0] for word in rest if word.startswith("--")]
+        for name in named:
+            if named.count(name) > 1:
+                usage(f"{name} is given twice", remedy="Give it once")
+        flags, unknown = self.parse_known_args(rest)
+        for word in unknown:
+            if word.startswith("-"):
+                name = word.split("=", 1)[0]
+                usage(f"unknown flag {name}", remedy=nearest(name, self.flags()))
+            usage(f"stray argument {word!r}", remedy="Config fields are set as --config.FIELD=VALUE")
+        return flags, overrides
+
+
+def _split_overrides(argv: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    overrides: list[tuple[str, str]] = []
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if not word.startswith(PREFIX):
+            rest.append(word)
+            continue
+        name, equals, text = word[len(PREFIX) :].partition("=")
+        if not equals:
+            text = next(words, "")
+        if name in dict(overrides):
+            usage(f"--config.{name} is given twice", remedy="Give it once")
+        overrides.append((name, text))
+    return overrides, rest
+
+
+def add_config_flag(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """`--config=FILE[:variant]`."""
+    parser.add_argument(
+        "--config",
+        required=required,
+        metavar="FILE[:variant]",
+        help="experiment, e.g. configs/b3.py, configs/b3.py:demo or configs/b3.py:tiny; "
+        "any field is set by --config.FIELD=VALUE",
+    )
+
+
+def load_config(spec: str, overrides: Sequence[tuple[str, str]] = ()) -> Config:
+    """The locked config of `FILE[:variant]` with `overrides` applied.
+
+    Raises:
+        LensjaxError: exit 2 for a missing file, an unknown variant, field or type.
+    """
+    name, _, variant = spec.partition(":")
+    config = _get_config(_find(name), variant)
+    config.lock()
+    for field, text in overrides:
+        _set(config, field, text)
+    if config.data.root is not None and config.data.source == "sim":
+        config.data.source = "parquet"
+    if config.data.source != "sim" and "data.proportions" not in dict(overrides):
+        with config.unlocked(), config.ignore_type():
+            config.data.proportions = None  # the user's own: measured, and enforced when stated
+    return config
+
+
+def _find(name: str) -> Path:
+    for path in (Path(name), ROOT / name):
+        if path.is_file():
+            if path.suffix != ".py":
+                usage("a config is a Python file", where=name, remedy="Try configs/b3.py")
+            return path
+    known = [f"configs/{path.name}" for path in (ROOT / "configs").glob("*.py")]
+    usage("no such config file", where=name, remedy=nearest(name, known))
+
+
+def _get_config(path: Path, variant: str) -> Config:
+    if str(ROOT) not in sys.path:  # config files import `configs.common`
+        sys.path.insert(0, str(ROOT))
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        usage("not a Python file", where=str(path))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        usage("has no get_config(variant)", where=str(path), remedy="configs/b3.py shows the form")
+    return module.get_config(variant)
+
+
+def fields(config: Config, prefix: str = "") -> dict[str, Any]:
+    """Every leaf: 'data.root' -> value."""
+    found: dict[str, Any] = {}
+    for key in config:
+        value = config[key]
+        if isinstance(value, Config):
+            found.update(fields(value, f"{prefix}{key}."))
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _set(config: Config, field: str, text: str) -> None:
+    known = fields(config)
+    if field not in known:
+        usage(f"unknown config field {field}", remedy=nearest(field, known))
+    *parents, leaf = field.split(".")
+    for parent in parents:
+        config = config[parent]
+    config[leaf] = _typed(field, text, known[field], config.get_type(leaf))
+
+
+def _typed(field: str, text: str, default: Any, kind: type) -> Any:
+    """`text` as a value of the field's own type; tuples element by element."""
+    if kind is str:
+        return text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if kind is float and type(value) is int:
+        value = float(value)
+    if kind is tuple and isinstance(value, list):
+        value = tuple(value)
+    fits = type(value) is kind
+    if fits and kind is tuple and default and all(type(x) in (int, float) for x in default):
+        fits = len(value) == len(default) and all(type(x) in (int, float) for x in value)
+        if fits and any(type(x) is float for x in default):
+            value = tuple(float(x) for x in value)
+    if value is None and field == "data.proportions":
+        fits = True
+    if not fits:
+        usage(
+            f"{text!r} is not of type {kind.__name__}",
+            where=f"--config.{field}",
+            remedy=f"The default is {default!r}",
+        )
+    return value
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """The config as JSON would give it back (tuples as lists)."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def protocol_path(config: Config) -> Path:
+    """The protocol file, relative to the working directory or to the project.
+
+    Raises:
+        LensjaxError: exit 2 when it is in neither.
+    """
+    for path in (Path(config.protocol), ROOT / config.protocol):
+        if path.is_file():
+            return path
+    known = [f"configs/protocols/{p.name}" for p in (ROOT / "configs/protocols").glob("*.json")]
+    usage("no such protocol file", where=config.protocol, remedy=nearest(config.protocol, known))

@@ -1,0 +1,1 @@
+"""From checked stamps to evaluation arrays: preprocessing, model, step, loop, evaluation."""

@@ -1,0 +1,180 @@
+"""ResNet-18 (He et al. 2016, arXiv:1512.03385) for small stamps, as pure functions.
+
+The only file that imports flax. Parameters and batch statistics are plain nested dicts of
+float32 arrays; nothing here holds state, so evaluation cannot move the batch statistics.
+
+    model = ResNet18(width=64, asinh_softening=3.0)
+    variables = init(model, seed=0)
+    logits, batch_stats = apply_train(model, variables, inputs)
+    logits = apply_eval(model, variables, inputs)
+
+Convolutions have two equal forms: `lax.conv` (accelerators) and shifted slices multiplied as one
+matrix (CPU, where XLA's convolution gradients are 6 times slower); a test holds one to the other.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import lax
+
+from lensjax import schema
+
+Variables = dict[str, Any]
+STAGES = (2, 2, 2, 2)  # blocks a stage: ResNet-18
+LAST_NORM = "last_norm"  # of a block; its scale starts at zero, so that blocks start as identity
+
+
+def conv_lax(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Convolution, 'same' up to the stride: x [n, h, w, c], kernel [k, k, c, d] -> [n, h', w', d]."""
+    pad = kernel.shape[0] // 2
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def conv_matmul(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """`conv_lax` written as shifted slices, concatenated and multiplied by one matrix."""
+    k, _, c, d = kernel.shape
+    pad = k // 2
+    n, h, w, _ = x.shape
+    if k == 1:
+        return x[:, ::stride, ::stride, :] @ kernel[0, 0]
+    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    rows, cols = (h - 1) // stride + 1, (w - 1) // stride + 1
+    patches = [
+        lax.slice(
+            x,
+            (0, i, j, 0),
+            (n, i + stride * (rows - 1) + 1, j + stride * (cols - 1) + 1, c),
+            (1, stride, stride, 1),
+        )
+        for i in range(k)
+        for j in range(k)
+    ]
+    return jnp.concatenate(patches, axis=-1) @ kernel.reshape(k * k * c, d)
+
+
+class Conv(nn.Module):
+    """A convolution without bias; kernel float32 [k, k, c, features]."""
+
+    features: int
+    size: int
+    stride: int
+    form: str
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.zeros, shape)  # values: see `init`
+        convolve = conv_lax if self.form == "lax" else conv_matmul
+        return convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions and a shortcut (He et al. 2016, figure 2 and option B)."""
+
+    features: int
+    stride: int
+    form: str
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        def norm(name: str):
+            return nn.BatchNorm(not train, momentum=0.9, dtype=self.dtype, name=name)
+
+        y = Conv(self.features, 3, self.stride, self.form, self.dtype)(x)
+        y = nn.relu(norm("first_norm")(y))
+        y = Conv(self.features, 3, 1, self.form, self.dtype)(y)
+        y = norm(LAST_NORM)(y)
+        if x.shape != y.shape:
+            x = Conv(self.features, 1, self.stride, self.form, self.dtype)(x)
+            x = norm("shortcut_norm")(x)
+        return nn.relu(x + y)
+
+
+class ResNet18(nn.Module):
+    """inputs float32 [n, 64, 64, 3] (preprocessed, in sky sigmas) -> logits float32 [n].
+
+    Attributes:
+        width: channels of the first stage (64 in the paper); the stages have 1, 2, 4, 8 times it.
+        asinh_softening: inputs x become asinh(x / softening), which keeps faint arcs and bright
+            cores on one scale; 0 leaves them as they are.
+        form: 'lax' or 'matmul', see the module docstring.
+        dtype: of the computation; parameters are float32.
+    """
+
+    width: int
+    asinh_softening: float
+    form: str
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
+        x = jnp.arcsinh(inputs / self.asinh_softening) if self.asinh_softening else inputs
+        x = Conv(self.width, 7, 2, self.form, self.dtype)(x)
+        x = nn.relu(nn.BatchNorm(not train, momentum=0.9, dtype=self.dtype)(x))
+        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        for stage, blocks in enumerate(STAGES):
+            for block in range(blocks):
+                stride = 2 if stage > 0 and block == 0 else 1
+                x = Block(self.width * 2**stage, stride, self.form, self.dtype)(x, train)
+        x = x.mean(axis=(1, 2)).astype(jnp.float32)
+        return nn.Dense(1)(x)[:, 0]
+
+
+def build(*, width: int, asinh_softening: float, conv: str, dtype: str) -> ResNet18:
+    """The model for this machine: 'auto' picks the convolution and the dtype by backend.
+
+    bfloat16 where the accelerator multiplies it (GPU, TPU), float32 on a CPU.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    form = ("matmul" if on_cpu else "lax") if conv == "auto" else conv
+    kind = ("float32" if on_cpu else "bfloat16") if dtype == "auto" else dtype
+    return ResNet18(width, asinh_softening, form, jnp.dtype(kind))
+
+
+def init(model: ResNet18, seed: int) -> Variables:
+    """Fresh variables {'params': ..., 'batch_stats': ...}, float32 numpy, from `seed` alone.
+
+    Kernels are He-normal by fan-out (He et al. 2015, arXiv:1502.01852, eq. 14), the last scale of
+    each block zero (Goyal et al. 2017, arXiv:1706.02677, section 5.1), other scales and variances
+    one, the rest zero. Drawn by numpy: the same bits on every machine, and no compilation.
+    """
+    stamp = jax.ShapeDtypeStruct((1, *schema.STAMP_SHAPE), jnp.float32)
+    shapes = jax.eval_shape(lambda key, x: model.init(key, x, train=False), jax.random.key(0), stamp)
+    draw = np.random.Generator(np.random.Philox(key=seed))
+
+    def value(path, leaf) -> np.ndarray:
+        names = [entry.key for entry in path]
+        if names[-1] == "kernel":
+            fan_out = math.prod(leaf.shape[:-2]) * leaf.shape[-1]
+            kernel = draw.standard_normal(leaf.shape) * math.sqrt(2.0 / fan_out)
+            return kernel.astype(np.float32)
+        one = names[-1] == "var" or (names[-1] == "scale" and LAST_NORM not in names)
+        return np.full(leaf.shape, float(one), np.float32)
+
+    return jax.tree_util.tree_map_with_path(value, shapes)
+
+
+def apply_train(model: ResNet18, variables: Variables, inputs: jax.Array) -> tuple[jax.Array, Variables]:
+    """Logits [n] and the moved batch statistics."""
+    logits, moved = model.apply(variables, inputs, train=True, mutable=["batch_stats"])
+    return logits, moved["batch_stats"]
+
+
+def apply_eval(model: ResNet18, variables: Variables, inputs: jax.Array) -> jax.Array:
+    """Logits [n] with the batch statistics as they are."""
+    return model.apply(variables, inputs, train=False)
+
+
+def count_parameters(variables: Variables) -> int:
+    """Number of trained values."""
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))

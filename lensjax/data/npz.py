@@ -1,0 +1,242 @@
+"""A bounded reader of npz bytes from strangers: checks every size before it reads anything.
+
+Not numpy.load: that opens bombs (a 1 MB file to 1 GiB), takes the last of two members of one
+name, and with allow_pickle runs code. Here the zip directory and each array header are checked
+first (members known, unique, no paths, not encrypted, sizes bounded and true), then each member
+is inflated through a bounded stream and its CRC compared. Stored and deflated members, gzip
+around the whole, npy versions 1 and 2; nothing else is needed by what writes stamps.
+
+    >>> arrays = read_npz(blob, allowed=("image_g", "image_r", "image_z", "img"))
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import itertools
+import struct
+import zlib
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+
+from lensjax.schema import ExitCode, LensjaxError
+
+MAX_BLOB_BYTES = 4 * 2**20  # a stamp is 48 KiB; a float64 one of 128 x 128 x 3 is 384 KiB
+MAX_MEMBER_BYTES = 2**20
+MAX_MEMBERS = 16
+_STORED, _DEFLATED = 0, 8
+_EOCD = struct.Struct("<4sHHHHIIH")
+_CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
+_LOCAL = struct.Struct("<4sHHHHHIIIHH")
+_ZIP64 = 0xFFFFFFFF
+_ENCRYPTED, _STREAMED = 0x1, 0x8  # flag bits
+_SYMLINK, _FILE_TYPE = 0o120000, 0o170000
+
+
+class _Member(NamedTuple):
+    name: str
+    method: int
+    crc: int
+    packed: int
+    size: int
+    offset: int
+
+
+def read_npz(blob: bytes | memoryview, allowed: Collection[str]) -> dict[str, np.ndarray]:
+    """The arrays of npz bytes by member name (without .npy), read-only views where possible.
+
+    Raises LensjaxError: REFUSED_INPUT for what looks hostile (bombs, sizes that are not true,
+    duplicate or path-like names, links, encryption, pickles), DATA_INVALID for what looks
+    damaged or foreign (truncated, wrong CRC, a member not in `allowed`)."""
+    data = memoryview(blob).cast("B")
+    if len(data) > MAX_BLOB_BYTES:
+        raise refused(f"{len(data)} bytes where a stamp has under {MAX_BLOB_BYTES}")
+    if data[:2] == b"\x1f\x8b":
+        data = memoryview(_gunzip(data))
+    if data[:2] != b"PK":
+        raise _not_npz(data)
+    members = _directory(data)
+    _check_names(members, allowed)
+    arrays, taken = {}, []
+    for member in members:
+        start = _payload_start(data, member)
+        taken.append((member.offset, start + member.packed))
+        arrays[member.name[:-4]] = _array(_payload(data, member, start), member.name)
+    taken.sort()
+    if any(end > start for (_, end), (start, _) in itertools.pairwise(taken)):
+        raise refused("zip members overlap")
+    return arrays
+
+
+def refused(what: str) -> LensjaxError:
+    """A LensjaxError that refuses hostile input (exit 17)."""
+    return LensjaxError(
+        ExitCode.REFUSED_INPUT, what, remedy="Do not open this file; ask where it came from"
+    )
+
+
+def damaged(what: str) -> LensjaxError:
+    """A LensjaxError for damaged or foreign input (exit 10)."""
+    return LensjaxError(ExitCode.DATA_INVALID, what, remedy="Write or copy the file again")
+
+
+def _not_npz(data: memoryview) -> LensjaxError:
+    if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return refused("a pickle, not an npz")
+    return damaged(f"not an npz ({len(data)} bytes beginning {bytes(data[:4])!r})")
+
+
+def _gunzip(data: memoryview) -> bytes:
+    stream = zlib.decompressobj(31)
+    try:
+        plain = stream.decompress(data, MAX_BLOB_BYTES + 1)
+    except zlib.error as error:
+        raise damaged(f"damaged gzip: {error}") from error
+    if len(plain) > MAX_BLOB_BYTES:
+        raise refused(f"gzip unpacks to more than {MAX_BLOB_BYTES} bytes")
+    if not stream.eof:
+        raise damaged("truncated gzip")
+    if stream.unused_data:
+        raise damaged(f"{len(stream.unused_data)} bytes after the gzip stream")
+    return plain
+
+
+def _directory(data: memoryview) -> list[_Member]:
+    """The members as the central directory lists them, each field bounded."""
+    tail = max(0, len(data) - 2**16 - _EOCD.size)  # a comment may follow the end record
+    end = tail + bytes(data[tail:]).rfind(b"PK\x05\x06")
+    if end < tail or end + _EOCD.size > len(data):
+        raise damaged("truncated npz: the zip has no end record")
+    _, disk, first_disk, here, total, size, offset, _ = _EOCD.unpack_from(data, end)
+    if disk or first_disk or here != total or offset == _ZIP64 or offset + size != end:
+        raise refused("the zip end record does not describe this file")
+    if total > MAX_MEMBERS:
+        raise refused(f"{total} zip members, at most {MAX_MEMBERS} expected")
+    members = []
+    for _ in range(total):
+        if offset + _CENTRAL.size > end:
+            raise refused("the zip directory is shorter than it says")
+        field = _CENTRAL.unpack_from(data, offset)
+        flags, method, crc, packed, plain = field[3], field[4], field[7], field[8], field[9]
+        name_end = offset + _CENTRAL.size + field[10]
+        name = bytes(data[offset + _CENTRAL.size : name_end]).decode("latin-1")
+        if field[0] != b"PK\x01\x02":
+            raise refused("the zip directory is damaged")
+        if flags & _ENCRYPTED:
+            raise refused(f"member {name!r} is encrypted")
+        if (field[15] >> 16) & _FILE_TYPE == _SYMLINK:
+            raise refused(f"member {name!r} is a symbolic link")
+        if plain > MAX_MEMBER_BYTES or packed > MAX_MEMBER_BYTES:
+            raise refused(f"member {name!r} claims {plain} bytes, at most {MAX_MEMBER_BYTES}")
+        members.append(_Member(name, method, crc, packed, plain, field[16]))
+        offset = name_end + field[11] + field[12]
+    if offset != end:
+        raise refused("the zip directory holds more than it lists")
+    return members
+
+
+def _check_names(members: list[_Member], allowed: Collection[str]) -> None:
+    names = [member.name for member in members]
+    for name in names:
+        if any(part in name for part in ("/", "\\", "..", ":", "\0")):
+            raise refused(f"member {name!r} is a path")
+        if names.count(name) > 1:
+            raise refused(f"member {name!r} is there twice")
+        if not name.endswith(".npy") or name[:-4] not in allowed:
+            raise damaged(f"unexpected member {name!r}, expected {', '.join(allowed)}")
+
+
+def _payload_start(data: memoryview, member: _Member) -> int:
+    """Where the member's bytes begin; its local header must say what the directory says."""
+    if member.offset + _LOCAL.size > len(data):
+        raise refused(f"member {member.name!r} lies outside the file")
+    field = _LOCAL.unpack_from(data, member.offset)
+    name_start = member.offset + _LOCAL.size
+    start = name_start + field[9] + field[10]
+    name = bytes(data[name_start : name_start + field[9]]).decode("latin-1")
+    if field[0] != b"PK\x03\x04" or name != member.name or field[3] != member.method:
+        raise refused(f"the headers of member {member.name!r} disagree")
+    if not field[2] & _STREAMED:
+        packed, size = field[7], field[8]
+        if packed == _ZIP64 and size == _ZIP64:  # numpy.savez always writes zip64 here
+            extra = data[name_start + field[9] : start]
+            if len(extra) < 20 or extra[:4] != b"\x01\x00\x10\x00":
+                raise refused(f"the headers of member {member.name!r} disagree")
+            size, packed = struct.unpack_from("<QQ", extra, 4)
+        if (packed, size) != (member.packed, member.size):
+            raise refused(f"the headers of member {member.name!r} disagree in size")
+    if start + member.packed > len(data):
+        raise refused(f"member {member.name!r} lies outside the file")
+    return start
+
+
+def _payload(data: memoryview, member: _Member, start: int) -> bytes | memoryview:
+    """The member's plain bytes: exactly as many as it claims, with the CRC it claims."""
+    packed = data[start : start + member.packed]
+    if member.method == _STORED:
+        plain, true_size = packed, member.packed == member.size
+    elif member.method == _DEFLATED:
+        stream = zlib.decompressobj(-15)
+        try:
+            plain = stream.decompress(packed, member.size + 1)
+        except zlib.error as error:
+            raise damaged(f"member {member.name!r} cannot be inflated: {error}") from error
+        true_size = len(plain) == member.size
+    else:
+        raise damaged(f"member {member.name!r} is packed by method {member.method}")
+    if not true_size:
+        raise refused(f"member {member.name!r} does not have the size it claims")
+    if zlib.crc32(plain) != member.crc:
+        raise damaged(f"the CRC of member {member.name!r} does not match its bytes")
+    return plain
+
+
+def _array(plain: bytes | memoryview, name: str) -> np.ndarray:
+    """The array of one npy member, its header checked against the bytes that are there."""
+    head = bytes(plain[:12])
+    if head[:6] != b"\x93NUMPY" or len(plain) < 12 or head[6] not in (1, 2):
+        raise damaged(f"member {name!r} is not an npy array of version 1 or 2")
+    wide = head[6] == 2
+    length = int.from_bytes(head[8:12] if wide else head[8:10], "little")
+    begin = (12 if wide else 10) + length
+    if length > 4096 or begin > len(plain):
+        raise refused(f"the npy header of member {name!r} claims {length} bytes")
+    dtype, shape, fortran = _npy_header(bytes(plain[:begin]), name)
+    if dtype.hasobject:
+        raise refused(f"member {name!r} holds pickled objects")
+    count = 1
+    for side in shape:
+        if side < 0:
+            raise refused(f"the npy header of member {name!r} has a negative side")
+        count *= side
+    if count * dtype.itemsize != len(plain) - begin or dtype.itemsize == 0:
+        raise refused(
+            f"the npy header of member {name!r} claims {count} elements in "
+            f"{len(plain) - begin} bytes"
+        )
+    flat = np.frombuffer(plain, dtype, count, begin)
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+@functools.lru_cache(maxsize=256)
+def _npy_header(header: bytes, name: str) -> tuple[np.dtype, tuple[int, ...], bool]:
+    """dtype, shape and Fortran order of an npy header (headers repeat: cached)."""
+    stream = io.BytesIO(header)
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0
+    if version[0] == 2:
+        read = np.lib.format.read_array_header_2_0
+    try:
+        shape, fortran, dtype = read(stream, max_header_size=4096)
+    except (
+        ValueError,
+        TypeError,
+        SyntaxError,
+        RecursionError,
+        MemoryError,
+        OverflowError,
+    ) as error:
+        raise refused(f"the npy header of member {name!r} cannot be read: {error}") from error
+    return dtype, shape, fortran

@@ -1,0 +1,107 @@
+"""The page: its sections in order, in one file that needs no network and runs no script.
+
+A section that cannot be drawn says so in its place: hours of training are not to end without a
+report because one array is odd. The page's own policy forbids it to load anything.
+
+    path = write_report(Path("runs/b3"))      # runs/b3/report.html, runs/b3/figures/*
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from lensjax.report import drawn, style, tables
+from lensjax.report.album import Album
+from lensjax.report.markup import Html, join, tag
+from lensjax.report.reading import Run, read_run
+from lensjax.report.words import shortened
+
+log = logging.getLogger(__name__)
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_CSS = Path(__file__).with_name("page.css")
+
+
+def write_report(workdir: Path) -> Path:
+    """Write `workdir`/report.html and `workdir`/figures/*.{png,pdf}; returns the page's path.
+
+    Reads what the run left; what is absent is said on the page. The same files give the same bytes.
+
+    Raises:
+        LensjaxError: exit 2 if `workdir` is not a directory.
+        OSError: `workdir` cannot be written.
+    """
+    workdir = Path(workdir)
+    run = read_run(workdir)
+    album = Album(workdir / "figures")
+    with style.styled():
+        page = page_html(run, album)
+    album.remove_stale()
+    path, partial = workdir / "report.html", workdir / "report.html.partial"
+    partial.write_text(page, encoding="utf-8")
+    os.replace(partial, path)  # a reader sees the old page or the new one, never half
+    return path
+
+
+def page_html(run: Run, album: Album) -> str:
+    """The whole page; figures are saved in `album` on the way."""
+    sections: list[tuple[str, str, Callable[[], Html]]] = [
+        ("gates", "Gates", lambda: tables.gates_table(run)),
+        (
+            "training",
+            "Training",
+            lambda: join([drawn.training(run, album), tables.flags_table(run)]),
+        ),
+        ("scores", "Ranking and scores", lambda: drawn.scores(run, album)),
+        ("core", "Core reliance", lambda: drawn.reliance(run, album)),
+        ("examples", "Examples", lambda: drawn.examples(run, album)),
+        ("data", "Data checks (phase 0)", lambda: tables.phase0_table(run)),
+        ("provenance", "Provenance", lambda: tables.provenance(run)),
+    ]
+    if run.absences:
+        sections.append(("absent", "What is missing", lambda: tables.absences(run)))
+    name = run.workdir.resolve().name
+    links = [tag("a", title, href=f"#{anchor}") for anchor, title, _ in sections]
+    top = tag(
+        "div",
+        _or_note("verdict", lambda: tables.verdict_banner(run)),
+        _or_note("population", lambda: tables.population(run)),
+        class_="top",
+    )
+    body = [
+        tag("section", tag("h2", title), _or_note(title, build), id=anchor)
+        for anchor, title, build in sections
+    ]
+    return _document(
+        f"lensjax report: {name}",
+        tag("header", tag("h1", f"lensjax report: {name}")),
+        tag("main", top, tag("nav", *links, aria_label="Sections"), *body),
+        tag(
+            "footer", "Every verdict here is read from gates.json; nothing is judged by this page."
+        ),
+    )
+
+
+def _or_note(title: str, build: Callable[[], Html]) -> Html:
+    """The section, or why it could not be built: any error in one leaves the others readable."""
+    try:
+        return build()
+    except Exception as error:
+        log.warning("report: %s could not be built", title, exc_info=True)
+        why = shortened(f"{type(error).__name__}: {error}", 300)
+        return drawn.note(f"This part could not be built ({title}): {why}")
+
+
+def _document(title: str, *body: Html) -> str:
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("title", title),
+        tag("style", Html(_CSS.read_text(encoding="utf-8"))),
+    )
+    return "<!DOCTYPE html>\n" + tag("html", head, tag("body", *body), lang="en") + "\n"

@@ -1,0 +1,108 @@
+"""Summaries remembered between runs, by the digests of data, protocol and checks.
+
+Not a way around the checks: a summary is found again only if nothing that decides it has
+changed, and a damaged one is as good as none.
+
+    >>> digest = checks_digest(proportions=None, simulated=False, anchors=None, contaminants=None)
+    >>> summary = cached_summary(cache_dir, data_digest, protocol_digest, digest)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lensjax import schema
+from lensjax.checks.result import Summary
+from lensjax.data import stamps, stampset
+
+_FOLDER = "phase0"
+
+
+def checks_digest(
+    *,
+    proportions: Sequence[float] | None,
+    simulated: bool,
+    anchors: str | None = None,
+    contaminants: str | None = None,
+    label_digests: Mapping[str, str] | None = None,
+) -> str:
+    """SHA-256, in hex, of the checks' source and of all that they are told beside the data and
+    the protocol (the catalogues by content)."""
+    sha = hashlib.sha256(b"lensjax checks 1\n")
+    sources = [*Path(__file__).parent.glob("*.py"), *map(_source, (stamps, stampset, schema))]
+    for path in sorted(sources, key=lambda path: (path.parent.name, path.name)):
+        sha.update(f"\n{path.parent.name}/{path.name}\n".encode())
+        sha.update(path.read_bytes())
+    told = {
+        "proportions": None if proportions is None else [float(p) for p in proportions],
+        "simulated": bool(simulated),
+        "anchors": _file_digest(anchors),
+        "contaminants": _file_digest(contaminants),
+        "label_digests": dict(label_digests or {}),
+    }
+    sha.update(json.dumps(told, sort_keys=True).encode())
+    return sha.hexdigest()
+
+
+def cached_summary(
+    cache_dir: str | Path, data_digest: str, protocol_digest: str, checks_digest: str
+) -> Summary | None:
+    """The stored summary of exactly these digests, or None."""
+    path = _path(cache_dir, data_digest, protocol_digest, checks_digest)
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["sha256"] != _body_digest(stored["summary"]):
+            return None
+        summary = Summary.from_json(stored["summary"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    wanted = (data_digest, protocol_digest, checks_digest)
+    found = (summary.data_digest, summary.protocol_digest, summary.checks_digest)
+    return summary if found == wanted else None
+
+
+def store_summary(cache_dir: str | Path, summary: Summary) -> None:
+    """Stores `summary`, whole or not at all."""
+    digests = (summary.data_digest, summary.protocol_digest, summary.checks_digest)
+    path = _path(cache_dir, *digests)
+    body = summary.to_json()
+    write_json(path, {"sha256": _body_digest(body), "summary": body})
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Writes `document` as indented JSON under a temporary name, then renames it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    text = json.dumps(document, indent=1, allow_nan=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _path(cache_dir: str | Path, *digests: str) -> Path:
+    key = hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    return Path(cache_dir).expanduser() / _FOLDER / f"{key}.json"
+
+
+def _body_digest(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _source(module: Any) -> Path:
+    return Path(module.__file__)
+
+
+def _file_digest(path: str | None) -> str | None:
+    """SHA-256 of a file's bytes; 'unreadable' where there is none to read."""
+    if path is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return "unreadable"

@@ -1,0 +1,205 @@
+"""Catalogues of anchors (real lenses) and contaminants (real look-alikes): CSV with a header.
+
+Proves that there are enough of them, once each, with usable positions. Cannot prove that a
+lens is one. Nothing given, or too few, is NOT PROVEN; a file that cannot be read is an error.
+
+    >>> outcome = check_anchors("anchors.csv", minimum=30, min_theta_e_arcsec=0.5)
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lensjax.checks.result import Outcome
+from lensjax.checks.sky import close_pairs, nearest_arcsec
+from lensjax.data.stampset import Finding
+from lensjax.schema import ExitCode, LensjaxError
+
+MAX_BYTES = 100_000_000  # about a million rows; a larger file is not a catalogue of these
+SAME_OBJECT_ARCSEC = 5.0
+ANCHOR_COLUMNS = ("name", "ra", "dec", "theta_e_arcsec")
+CONTAMINANT_COLUMNS = ("name", "ra", "dec", "category")
+
+
+def read_catalogue(path: str | Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Rows of a CSV file as text. Raises LensjaxError: DATA_INVALID if it cannot be read, is not
+    UTF-8 text, lacks one of `columns` or has a row of another length; REFUSED_INPUT beyond
+    100 MB or with NUL bytes."""
+    where = str(path)
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise LensjaxError(
+            ExitCode.DATA_INVALID, f"cannot be read ({error.strerror})", where
+        ) from error
+    if len(raw) > MAX_BYTES or b"\0" in raw:
+        what = f"larger than {MAX_BYTES:,} bytes" if len(raw) > MAX_BYTES else "holds NUL bytes"
+        raise LensjaxError(ExitCode.REFUSED_INPUT, what, where, "A catalogue is a CSV file")
+    try:
+        reader = csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True)
+        names = [name.strip() for name in reader.fieldnames or ()]
+        missing = [name for name in columns if name not in names]
+        if missing or len(set(names)) < len(names):
+            what = f"missing columns {missing}" if missing else "a column is named twice"
+            raise LensjaxError(ExitCode.DATA_INVALID, f"{what}, has {names}", where)
+        reader.fieldnames = names
+        rows = []
+        for row in reader:
+            if None in row or None in row.values():
+                raise LensjaxError(
+                    ExitCode.DATA_INVALID,
+                    "row of another length",
+                    f"{where} line {reader.line_num}",
+                )
+            rows.append(row)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LensjaxError(ExitCode.DATA_INVALID, f"not a CSV text ({error})", where) from error
+    return rows
+
+
+def check_anchors(path: str | None, *, minimum: int, min_theta_e_arcsec: float) -> Outcome:
+    """NOT PROVEN without a file or with fewer than `minimum` usable anchors: finite position,
+    theta_E of at least `min_theta_e_arcsec`, not closer than 5 arcsec to one before. Those left
+    out are counted and noted."""
+    if path is None:
+        return Outcome("", not_proven="No catalogue of anchors given.")
+    try:
+        rows = read_catalogue(path, ANCHOR_COLUMNS)
+    except LensjaxError as error:
+        return Outcome("", (_finding("anchors", "ERROR", error.what, error.where, error.code),))
+    placed, ra, dec = _positions(rows)
+    theta_e = _numbers(rows, "theta_e_arcsec")
+    in_range = placed & (theta_e >= min_theta_e_arcsec)  # False for NaN
+    again = _repeats(ra, dec, in_range)
+    usable = int((in_range & ~again).sum())
+    quality = Counter(row.get("theta_e_quality", "unknown") for row in rows)
+    counts = {
+        "rows": len(rows),
+        "usable": usable,
+        "without_position": int((~placed).sum()),
+        "theta_e_out_of_range": int((placed & ~in_range).sum()),
+        "repeated": int(again.sum()),
+        "repeated_names": _repeated_names(rows),
+        "theta_e_quality": dict(quality),
+    }
+    notes = _notes("anchors", str(path), counts)
+    short = f"{usable} usable anchors, {minimum} needed." if usable < minimum else ""
+    return Outcome(f"{usable} of {len(rows)} anchors usable.", notes, counts, not_proven=short)
+
+
+def check_contaminants(
+    path: str | None, *, minimum: Mapping[str, int], anchors: str | None = None
+) -> Outcome:
+    """NOT PROVEN without a file or with fewer than `minimum` usable contaminants of a category;
+    ERROR (exit 10) for a contaminant within 5 arcsec of one of `anchors`."""
+    if path is None:
+        return Outcome("", not_proven="No catalogue of contaminants given.")
+    try:
+        rows = read_catalogue(path, CONTAMINANT_COLUMNS)
+    except LensjaxError as error:
+        finding = _finding("contaminants", "ERROR", error.what, error.where, error.code)
+        return Outcome("", (finding,))
+    placed, ra, dec = _positions(rows)
+    again = _repeats(ra, dec, placed)
+    category = np.array([row["category"].strip().lower() for row in rows], dtype=str)
+    number = Counter(category[placed & ~again].tolist())
+    counts = {
+        "rows": len(rows),
+        "usable": dict(sorted(number.items())),
+        "without_position": int((~placed).sum()),
+        "repeated": int(again.sum()),
+        "repeated_names": _repeated_names(rows),
+    }
+    findings = _anchors_among(rows, ra, dec, placed, anchors, str(path))
+    short = [f"{number[k]} of {n} {k}s" for k, n in minimum.items() if number[k] < n]
+    return Outcome(
+        f"{int((placed & ~again).sum())} of {len(rows)} contaminants usable.",
+        (*findings, *_notes("contaminants", str(path), counts)),
+        counts,
+        not_proven=f"Too few: {', '.join(short)}." if short else "",
+    )
+
+
+def _anchors_among(
+    rows: list[dict[str, str]],
+    ra: np.ndarray,
+    dec: np.ndarray,
+    placed: np.ndarray,
+    anchors: str | None,
+    path: str,
+) -> list[Finding]:
+    if anchors is None:
+        return []
+    try:
+        lenses = read_catalogue(anchors, ANCHOR_COLUMNS)
+    except LensjaxError:
+        return []  # the anchors check reports it
+    known, anchor_ra, anchor_dec = _positions(lenses)
+    separation = np.full(len(rows), np.inf)
+    separation[placed] = nearest_arcsec(
+        ra[placed], dec[placed], anchor_ra[known], anchor_dec[known], SAME_OBJECT_ARCSEC
+    )[0]
+    return [
+        _finding(
+            "contaminants",
+            "ERROR",
+            f"{rows[i]['name']} is an anchor too ({separation[i]:.1f} arcsec)",
+            f"{path} row {i + 1}",
+            ExitCode.DATA_INVALID,
+        )
+        for i in np.flatnonzero(np.isfinite(separation))
+    ]
+
+
+def _positions(rows: list[dict[str, str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which rows have a position, and ra, dec in degrees."""
+    ra, dec = _numbers(rows, "ra"), _numbers(rows, "dec")
+    return (ra >= 0) & (ra <= 360) & (dec >= -90) & (dec <= 90), ra, dec
+
+
+def _numbers(rows: list[dict[str, str]], column: str) -> np.ndarray:
+    """float64 [n]; NaN for what is not a number."""
+    values = np.full(len(rows), np.nan)
+    for i, row in enumerate(rows):
+        try:
+            values[i] = float(row[column])
+        except ValueError:
+            continue
+    return values
+
+
+def _repeats(ra: np.ndarray, dec: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """bool [n]: within 5 arcsec of a row before it."""
+    index = np.flatnonzero(among)
+    again = np.zeros(len(ra), bool)
+    again[index[close_pairs(ra[index], dec[index], SAME_OBJECT_ARCSEC)[:, 1]]] = True
+    return again
+
+
+def _repeated_names(rows: list[dict[str, str]]) -> int:
+    return len(rows) - len({row["name"] for row in rows})
+
+
+def _notes(check: str, path: str, counts: Mapping[str, object]) -> tuple[Finding, ...]:
+    names = {
+        "without_position": "rows without a position left out",
+        "theta_e_out_of_range": "rows with theta_E unknown or out of range left out",
+        "repeated": "rows within 5 arcsec of another left out",
+        "repeated_names": "names repeated",
+    }
+    return tuple(
+        _finding(check, "NOTE", f"{counts[key]} {text}", path, ExitCode.DATA_INVALID)
+        for key, text in names.items()
+        if counts.get(key)
+    )
+
+
+def _finding(check: str, severity: str, message: str, where: str, code: ExitCode) -> Finding:
+    return Finding(check, severity, message, where, code)

@@ -1,0 +1,106 @@
+"""The commands of phase0/: a config (or a data root) in, a table and an exit code out.
+
+Not the checks: `run` has them. `phase0/run_all.py` runs all and writes phase0_summary.json, the
+other scripts run their own.
+
+    $ python phase0/run_all.py --config=configs/b3.py --out=phase0_summary.json
+    $ python phase0/check_pairs.py --data=/data/stamps
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from lensjax import configuration
+from lensjax.checks.cache import store_summary, write_json
+from lensjax.checks.result import CHECKS, Summary
+from lensjax.checks.run import read_sets, run_checks
+from lensjax.data.source import open_source
+from lensjax.gates.protocol import load_protocol
+from lensjax.schema import ExitCode, LensjaxError
+
+WITHOUT_DATA = {"protocol", "anchors", "contaminants"}
+DEFAULT_CONFIG = "configs/b3.py"  # what --data alone is read with
+_EPILOG = "exit codes: 0 passed, 10 data invalid, 11 leak or split, 12 mismatch, 17 refused input"
+
+
+def main(
+    argv: Sequence[str] | None = None, *, only: Collection[str] = CHECKS, out: str | None = None
+) -> int:
+    """Runs the checks named in `only` on the data of the config in `argv` (default: the command
+    line); writes the summary to --out or `out`, if either is given. The exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return _main(argv, only, out)
+    except LensjaxError as error:
+        if "--debug" in argv:
+            raise
+        print(error, file=sys.stderr)
+        return int(error.code)
+
+
+def _main(argv: Sequence[str], only: Collection[str], out: str | None) -> int:
+    parser = configuration.Parser(description="Data checks, before every run.", epilog=_EPILOG)
+    configuration.add_config_flag(parser, required=False)
+    parser.add_argument("--data", metavar="ROOT", help="folder of train/, val/, test/")
+    parser.add_argument("--anchors", metavar="FILE", help="CSV of real lenses")
+    parser.add_argument("--contaminants", metavar="FILE", help="CSV of real look-alikes")
+    parser.add_argument("--out", metavar="FILE", default=out, help="where to write the summary")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    flags, overrides = parser.parse_all(argv)
+    if flags.config is None and flags.data is None:
+        configuration.usage("nothing to check", remedy="Give --config=FILE or --data=ROOT")
+    if flags.data is not None:
+        if any(name == "data.root" for name, _ in overrides):
+            configuration.usage("--data and --config.data.root name the data twice")
+        overrides = [*overrides, ("data.root", flags.data)]
+    config = configuration.load_config(flags.config or DEFAULT_CONFIG, overrides)
+    summary = _check(config, flags.anchors, flags.contaminants, only)
+    summary.print(Console())
+    if flags.out:
+        _write(Path(flags.out), summary)
+    if not summary.all_passed:
+        print(summary.error(), file=sys.stderr)
+    return int(summary.exit_code)
+
+
+def _check(
+    config: configuration.Config,
+    anchors: str | None,
+    contaminants: str | None,
+    only: Collection[str],
+) -> Summary:
+    protocol = load_protocol(configuration.protocol_path(config))
+    sets, findings, data_digest = {}, [], ""
+    if not set(only) <= WITHOUT_DATA:
+        source = open_source(config.data, config.population)
+        data_digest = source.digest()
+        sets, findings = read_sets(source)
+    summary = run_checks(
+        sets,
+        findings,
+        protocol=protocol.document,
+        protocol_digest=protocol.digest,
+        data_digest=data_digest,
+        proportions=config.data.proportions,
+        simulated=config.data.source == "sim",
+        anchors=anchors,
+        contaminants=contaminants,
+        only=only,
+    )
+    if set(only) == set(CHECKS):
+        store_summary(config.data.cache_dir, summary)
+    return summary
+
+
+def _write(path: Path, summary: Summary) -> None:
+    try:
+        write_json(path, summary.to_json())
+    except OSError as error:
+        raise LensjaxError(
+            ExitCode.RESOURCE, f"cannot be written ({error.strerror})", str(path), "Give --out=FILE"
+        ) from error

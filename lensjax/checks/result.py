@@ -1,0 +1,246 @@
+"""What a check found, and what all checks together mean: verdicts, exit code, JSON, table.
+
+Not the checks themselves. A check returns an Outcome; `judge` turns it into a CheckResult under
+the protocol; a Summary holds them all and knows the exit code.
+
+    >>> summary = Summary(results, data_digest, protocol_digest, checks_digest)
+    >>> summary.all_passed, summary.exit_code
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lensjax.data.stampset import Finding
+from lensjax.schema import ExitCode, LensjaxError, printable
+
+SCHEMA = "lensjax-phase0-1"
+PASS, FAIL, NOT_PROVEN = "PASS", "FAIL", "NOT PROVEN"
+VERDICTS = (PASS, FAIL, NOT_PROVEN)
+
+# In the order in which they are reported: a mixture of surveys breaks much else, so it is first.
+CHECKS = (
+    "survey_shortcut",
+    "metadata_shortcut",
+    "stamps",
+    "pairs",
+    "splits",
+    "duplicates",
+    "labels",
+    "protocol",
+    "anchors",
+    "contaminants",
+)
+CODE_ORDER = (
+    ExitCode.REFUSED_INPUT,
+    ExitCode.MISMATCH,
+    ExitCode.DATA_INVALID,
+    ExitCode.LEAK,
+)
+SHOWN = 5  # findings a check in the table; all of them are in the JSON
+
+Counts = dict[str, Any]  # JSON values
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one check saw: findings, one line for the reader, counts for the record; and, if it
+    could not judge, why (`not_proven`)."""
+
+    message: str
+    findings: tuple[Finding, ...] = ()
+    counts: Counts = field(default_factory=dict)
+    not_proven: str = ""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """An Outcome under a protocol: its verdict, and whether the run needs it."""
+
+    name: str
+    verdict: str
+    required: bool
+    message: str
+    findings: tuple[Finding, ...]
+    counts: Counts
+
+    def codes(self) -> set[ExitCode]:
+        """Exit codes this result asks for; empty if it does not stop a run."""
+        if self.verdict == FAIL:
+            return {f.code for f in self.findings if f.severity != "NOTE"}
+        if self.verdict == NOT_PROVEN and self.required:
+            return {ExitCode.DATA_INVALID}
+        return set()
+
+
+def judge(name: str, outcome: Outcome, *, required: bool, quarantine_budget: int) -> CheckResult:
+    """FAIL on any ERROR, or on more QUARANTINE findings than the budget; else NOT PROVEN if the
+    check says so; else PASS."""
+    errors = [f for f in outcome.findings if f.severity == "ERROR"]
+    set_aside = [f for f in outcome.findings if f.severity == "QUARANTINE"]
+    over = len(set_aside) > quarantine_budget
+    counts = {**outcome.counts, "errors": len(errors), "quarantined": len(set_aside)}
+    message = outcome.message
+    if errors or over:
+        verdict = FAIL
+        message = f"{len(errors) + len(set_aside) * over} failures. {message}".rstrip()
+        if over:
+            message += f" {len(set_aside)} rows to set aside, budget {quarantine_budget}."
+    elif outcome.not_proven:
+        verdict, message = NOT_PROVEN, f"{outcome.not_proven} {message}".rstrip()
+    else:
+        verdict = PASS
+    ordered = sorted(
+        outcome.findings, key=lambda f: ("ERROR", "QUARANTINE", "NOTE").index(f.severity)
+    )
+    return CheckResult(name, verdict, required, message, tuple(ordered), counts)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All results of one phase 0, and the digests of what was checked, under what, by what."""
+
+    results: tuple[CheckResult, ...]
+    data_digest: str
+    protocol_digest: str
+    checks_digest: str
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The first present of 17, 12, 10, 11; 0 if nothing stops a run."""
+        present = set().union(*(result.codes() for result in self.results))
+        return next((code for code in CODE_ORDER if code in present), ExitCode.OK)
+
+    @property
+    def all_passed(self) -> bool:
+        """True if nothing stops a run. NOT PROVEN where the protocol does not require it does
+        not, and is never called a PASS."""
+        return self.exit_code == ExitCode.OK
+
+    def __getitem__(self, name: str) -> CheckResult:
+        return next(result for result in self.results if result.name == name)
+
+    def stopping(self) -> list[CheckResult]:
+        """The results that stop a run, those with the summary's exit code last of all, because
+        what is printed last is read first."""
+        return [result for result in self.results if result.codes()]
+
+    def error(self) -> LensjaxError:
+        """The first failure in one line: for the last line on stderr. Only if not all_passed."""
+        stopping = self.stopping()
+        first = stopping[0]
+        what = f"phase 0 refuses these data: {', '.join(result.name for result in stopping)}"
+        finding = next((f for f in first.findings if f.severity != "NOTE"), None)
+        if first.verdict == NOT_PROVEN or finding is None:
+            return LensjaxError(
+                self.exit_code,
+                f"{what}; {first.name}: {first.message}",
+                remedy=REMEDIES[first.name],
+            )
+        cause = f"{finding.where}: {finding.message}" if finding.where else finding.message
+        return LensjaxError(
+            self.exit_code, f"{what}; {first.name}: {cause}", remedy=REMEDIES[first.name]
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """phase0_summary.json (docs/formats.md)."""
+        return {
+            "schema": SCHEMA,
+            "all_passed": self.all_passed,
+            "exit_code": int(self.exit_code),
+            "data_digest": self.data_digest,
+            "protocol_digest": self.protocol_digest,
+            "checks_digest": self.checks_digest,
+            "checks": {result.name: _result_json(result) for result in self.results},
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Summary:
+        """The inverse of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"schema {document['schema']!r}, expected {SCHEMA!r}")
+        results = [_result_from_json(name, body) for name, body in document["checks"].items()]
+        digests = (document[f"{name}_digest"] for name in ("data", "protocol", "checks"))
+        summary = cls(tuple(results), *digests)
+        if summary.exit_code != document["exit_code"]:
+            raise ValueError("exit code does not follow from the checks")
+        return summary
+
+    def print(self, console: Console) -> None:
+        """A table of verdicts, then what failed and what was noted."""
+        table = Table(title="Phase 0: the data checks", title_justify="left")
+        for column in ("check", "verdict", "needed", "what was seen"):
+            table.add_column(column, overflow="fold")
+        for result in self.results:
+            table.add_row(
+                result.name,
+                f"[{_COLOURS[result.verdict]}]{result.verdict}[/]",
+                "yes" if result.required else "no",
+                escape(printable(result.message)),
+            )
+        console.print(table)
+        for result in self.results:
+            _print_findings(console, result)
+
+
+_COLOURS = {PASS: "green", FAIL: "bold red", NOT_PROVEN: "yellow"}
+REMEDIES = {
+    "survey_shortcut": "Take both classes from one survey, depth and pixel scale",
+    "metadata_shortcut": "Draw both classes from the same seeing, depth and extinction",
+    "stamps": "Cut these stamps out again, or leave their rows out",
+    "pairs": "Write stamp and control anew: control + arc = stamp, arc within 3 theta_E + 2 PSF",
+    "splits": "Split anew by brick, with both classes in each split",
+    "duplicates": "Keep each galaxy under one id and in one split",
+    "labels": "Mend the table, or prepare the data again",
+    "protocol": "Use a protocol of configs/protocols, unedited",
+    "anchors": "Give --anchors=FILE with name, ra, dec, theta_e_arcsec",
+    "contaminants": "Give --contaminants=FILE with name, ra, dec, category",
+}
+
+
+def _print_findings(console: Console, result: CheckResult) -> None:
+    for finding in result.findings[:SHOWN]:
+        where = f"{finding.where}: " if finding.where else ""
+        console.print(
+            escape(printable(f"  {result.name} {finding.severity}: {where}{finding.message}")),
+            soft_wrap=True,
+            highlight=False,
+        )
+    if (more := len(result.findings) - SHOWN) > 0:
+        console.print(f"  {result.name}: and {more} more, in phase0_summary.json")
+
+
+def _result_json(result: CheckResult) -> dict[str, Any]:
+    return {
+        "verdict": result.verdict,
+        "required": result.required,
+        "message": result.message,
+        "counts": result.counts,
+        "findings": [
+            {"severity": f.severity, "where": f.where, "message": f.message, "code": int(f.code)}
+            for f in result.findings
+        ],
+    }
+
+
+def _result_from_json(name: str, body: Mapping[str, Any]) -> CheckResult:
+    if body["verdict"] not in VERDICTS:
+        raise ValueError(f"verdict {body['verdict']!r} of {name}")
+    findings: Sequence[Mapping[str, Any]] = body["findings"]
+    return CheckResult(
+        name=name,
+        verdict=body["verdict"],
+        required=bool(body["required"]),
+        message=body["message"],
+        findings=tuple(
+            Finding(name, f["severity"], f["message"], f["where"], ExitCode(f["code"]))
+            for f in findings
+        ),
+        counts=dict(body["counts"]),
+    )

@@ -1,0 +1,138 @@
+"""Are train, val and test different galaxies on different sky, in the proportions stated?
+
+Bricks, hosts, overlapping stamps, guard band, proportions, both classes in each. Cannot see a
+galaxy that was given another position: the duplicates check looks at its pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from lensjax import schema
+from lensjax.checks.result import Outcome
+from lensjax.checks.rows import Rows
+from lensjax.checks.sky import nearest_arcsec
+from lensjax.data.stampset import Finding
+from lensjax.schema import ExitCode
+
+Proportions = Sequence[float] | None  # of hosts in train, val, test
+
+
+def check_splits(
+    rows: Rows,
+    *,
+    limits: Mapping[str, Any],
+    proportions: Proportions,
+    simulated: bool,
+) -> Outcome:
+    """ERROR (exit 11) for bricks or hosts in two splits, hosts of two splits closer than
+    `limits['host_separation_arcsec']`, and stated `proportions` (of hosts) missed by more than
+    `limits['proportion_tolerance']`; ERROR (exit 10) for a split without both classes. Hosts of
+    two splits within `limits['guard_band_deg']` are an ERROR (exit 11) for simulated sets and
+    where `limits['guard_band_enforced']`, else one NOTE with their number."""
+    table = rows.table
+    findings = _classes(table)
+    _, first = np.unique(rows.host * len(schema.SPLITS) + rows.split, return_index=True)
+    hosts = {name: first[table["split"][first] == name] for name in schema.SPLITS}
+    for column, what in (("brick", "brick"), ("lrg_id", "host")):
+        findings += _shared(rows, column, what)
+    strict = simulated or bool(limits["guard_band_enforced"])
+    near, counts = _separations(rows, hosts, limits, strict)
+    findings += near
+    numbers = np.array([len(hosts[name]) for name in schema.SPLITS], float)
+    measured = numbers / max(numbers.sum(), 1.0)
+    findings += _proportions(measured, proportions, float(limits["proportion_tolerance"]))
+    shares = dict(zip(schema.SPLITS, measured.round(4).tolist(), strict=True))
+    counts |= {
+        "proportions": shares,
+        "hosts": {name: len(hosts[name]) for name in schema.SPLITS},
+        "rows": {name: int((table["split"] == name).sum()) for name in schema.SPLITS},
+        "bricks": {
+            name: len(np.unique(table["brick"][table["split"] == name])) for name in schema.SPLITS
+        },
+    }
+    measured_text = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
+    blank = "" if (table["brick"] != "").all() else "Some rows have no brick."
+    return Outcome(f"Hosts: {measured_text}.", tuple(findings), counts, not_proven=blank)
+
+
+def _classes(table: Mapping[str, np.ndarray]) -> list[Finding]:
+    findings = []
+    for name in schema.SPLITS:
+        labels = table["label"][table["split"] == name]
+        for label, what in ((1, "positives"), (0, "negatives")):
+            if not (labels == label).any():
+                findings.append(
+                    Finding("splits", "ERROR", f"{name} has 0 {what}", "", ExitCode.DATA_INVALID)
+                )
+    return findings
+
+
+def _shared(rows: Rows, column: str, what: str) -> list[Finding]:
+    """One ERROR for each value of `column` in two splits, naming a row of each."""
+    table = rows.table
+    first = {}
+    for name in schema.SPLITS:
+        mine = np.flatnonzero(table["split"] == name)
+        values, index = np.unique(table[column][mine], return_index=True)
+        first[name] = (values, mine[index])
+    findings = []
+    for a, b in combinations(schema.SPLITS, 2):
+        both, in_a, in_b = np.intersect1d(
+            first[a][0], first[b][0], assume_unique=True, return_indices=True
+        )
+        for value, i, j in zip(both, first[a][1][in_a], first[b][1][in_b], strict=True):
+            if value == "":
+                continue
+            where = f"{rows.where(i)} and {rows.where(j)}"
+            findings.append(_leak(f"{what} {value} is in {a} and in {b}", where))
+    return findings
+
+
+def _separations(
+    rows: Rows, hosts: Mapping[str, np.ndarray], limits: Mapping[str, Any], strict: bool
+) -> tuple[list[Finding], dict[str, Any]]:
+    """Hosts of different splits that overlap, and those within the guard band."""
+    ra, dec = rows.table["ra"], rows.table["dec"]
+    overlap = float(limits["host_separation_arcsec"])
+    guard = 3600.0 * float(limits["guard_band_deg"])
+    findings, in_band, example = [], 0, ""
+    for a, b in combinations(schema.SPLITS, 2):
+        in_a, in_b = (h[np.isfinite(ra[h]) & np.isfinite(dec[h])] for h in (hosts[a], hosts[b]))
+        separation, nearest = nearest_arcsec(
+            ra[in_a], dec[in_a], ra[in_b], dec[in_b], max(guard, overlap)
+        )
+        for i in np.flatnonzero(separation < overlap):
+            where = f"{rows.where(in_a[i])} and {rows.where(in_b[nearest[i]])}"
+            cause = f"hosts of {a} and {b} are {separation[i]:.1f} arcsec apart: stamps overlap"
+            findings.append(_leak(cause, where))
+        band = np.flatnonzero((separation >= overlap) & (separation < guard))
+        in_band += len(band)
+        if len(band) and not example:
+            example = f"{rows.where(in_a[band[0]])} and {rows.where(in_b[nearest[band[0]]])}"
+    if in_band:
+        cause = (
+            f"{in_band} hosts within {limits['guard_band_deg']:g} deg of a host of another split"
+        )
+        severity = "ERROR" if strict else "NOTE"
+        findings.append(Finding("splits", severity, cause, example, ExitCode.LEAK))
+    return findings, {"in_guard_band": in_band}
+
+
+def _proportions(measured: np.ndarray, stated: Proportions, tolerance: float) -> list[Finding]:
+    if stated is None:
+        return []
+    findings = []
+    for name, share, target in zip(schema.SPLITS, measured, stated, strict=True):
+        if abs(share - target) > tolerance:
+            cause = f"{name} holds {share:.3f} of the hosts, stated {target:.3f} +- {tolerance:g}"
+            findings.append(_leak(cause, ""))
+    return findings
+
+
+def _leak(cause: str, where: str) -> Finding:
+    return Finding("splits", "ERROR", cause, where, ExitCode.LEAK)

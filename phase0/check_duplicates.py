@@ -1,0 +1,14 @@
+"""Is any stamp there twice, turned, or with a little noise?
+
+python phase0/check_duplicates.py --config=FILE[:variant] | --data=ROOT
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lensjax.checks.command import main
+
+if __name__ == "__main__":
+    sys.exit(main(only=("duplicates",)))

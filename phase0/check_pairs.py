@@ -1,0 +1,14 @@
+"""Is each stamp its control plus an arc, and nothing else?
+
+python phase0/check_pairs.py --config=FILE[:variant] | --data=ROOT
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lensjax.checks.command import main
+
+if __name__ == "__main__":
+    sys.exit(main(only=("pairs",)))

@@ -4,7 +4,7 @@ One field, one comment: unit or reason. An experiment file changes what it is ab
 (`data.pairing`, `preprocessing`, `core_dropout`, `augment`); the variants change size alone:
 
     full    50 epochs of 20,000 simulated hosts, or of your own stamps (--config.data.root=DIR)
-    demo    10 epochs of a narrow ResNet-18 on 4,000 hosts with wide, bright arcs: minutes on 2 cores
+    demo    10 epochs of a narrow ResNet-18, 4,000 hosts with wide, bright arcs: minutes on 2 cores
     tiny    2 epochs of 60 hosts: seconds, for tests; never evidence
 """
 
@@ -75,7 +75,7 @@ def experiment(name: str, variant: str) -> ConfigDict:
     config.model = ConfigDict()
     config.model.width = 64  # channels of the first stage
     config.model.asinh_softening = 3.0  # sky sigmas; inputs x become asinh(x / softening); 0: off
-    config.model.conv = "auto"  # lax, matmul; auto picks by backend, the numbers agree
+    config.model.conv = "auto"  # lax, patches; auto picks by backend, the numbers agree
     config.model.dtype = "auto"  # bfloat16 on accelerators, float32 on a CPU
 
     config.optimizer = ConfigDict()  # AdamW, cosine with linear warm-up
@@ -97,7 +97,7 @@ def experiment(name: str, variant: str) -> ConfigDict:
 
 
 def _demo(config: ConfigDict) -> None:
-    """A population plain enough for minutes of training, no gate softened (docs/exit_criteria.md)."""
+    """A population plain enough for minutes of training; no gate is softened."""
     config.epochs = 10
     config.batch_size = 64
     config.patience = 10

@@ -8,12 +8,14 @@ float32 arrays; nothing here holds state, so evaluation cannot move the batch st
     logits, batch_stats = apply_train(model, variables, inputs)
     logits = apply_eval(model, variables, inputs)
 
-Convolutions have two equal forms: `lax.conv` (accelerators) and shifted slices multiplied as one
-matrix (CPU, where XLA's convolution gradients are 6 times slower); a test holds one to the other.
+Convolutions have two equal forms: `lax.conv` as it is (accelerators), and the same with gradients
+written as a convolution and a matrix product of patches (CPU, where XLA's own gradients are slow);
+a test holds one to the other.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -21,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax import serialization
 from jax import lax
 
 from lensjax import schema
@@ -31,33 +34,58 @@ LAST_NORM = "last_norm"  # of a block; its scale starts at zero, so that blocks 
 
 
 def conv_lax(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """Convolution, 'same' up to the stride: x [n, h, w, c], kernel [k, k, c, d] -> [n, h', w', d]."""
+    """Convolution padded by k // 2: x [n, h, w, c], kernel [k, k, c, d] -> [n, h', w', d]."""
     pad = kernel.shape[0] // 2
     return lax.conv_general_dilated(
-        x, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x,
+        kernel,
+        (stride, stride),
+        ((pad, pad), (pad, pad)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
 
-def conv_matmul(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """`conv_lax` written as shifted slices, concatenated and multiplied by one matrix."""
-    k, _, c, d = kernel.shape
-    pad = k // 2
-    n, h, w, _ = x.shape
-    if k == 1:
-        return x[:, ::stride, ::stride, :] @ kernel[0, 0]
+def patches(x: jax.Array, size: int, stride: int) -> jax.Array:
+    """Every pixel a size x size kernel sees: x [n, h, w, c] -> [n, h', w', size * size * c]."""
+    pad = size // 2
+    n, h, w, c = x.shape
     x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    rows, cols = (h - 1) // stride + 1, (w - 1) // stride + 1
-    patches = [
-        lax.slice(
-            x,
-            (0, i, j, 0),
-            (n, i + stride * (rows - 1) + 1, j + stride * (cols - 1) + 1, c),
-            (1, stride, stride, 1),
-        )
-        for i in range(k)
-        for j in range(k)
+    rows, cols = stride * ((h - 1) // stride) + 1, stride * ((w - 1) // stride) + 1
+    slices = [
+        lax.slice(x, (0, i, j, 0), (n, i + rows, j + cols, c), (1, stride, stride, 1))
+        for i in range(size)
+        for j in range(size)
     ]
-    return jnp.concatenate(patches, axis=-1) @ kernel.reshape(k * k * c, d)
+    return jnp.concatenate(slices, axis=-1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv_patches(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """`conv_lax` with gradients that XLA's CPU backend is fast at.
+
+    To the input: a plain convolution of the spread-out gradient with the flipped kernel. To the
+    kernel: one matrix product of patches and gradient.
+    """
+    return conv_lax(x, kernel, stride)
+
+
+def _conv_forward(x, kernel, stride):
+    return conv_lax(x, kernel, stride), (x, kernel)
+
+
+def _conv_backward(stride, saved, gradient):
+    x, kernel = saved
+    seen = patches(x, kernel.shape[0], stride)
+    to_kernel = jnp.einsum("nhwp,nhwd->pd", seen, gradient).reshape(kernel.shape)
+    if stride > 1:
+        ends = [size - stride * ((size - 1) // stride) - 1 for size in x.shape[1:3]]
+        config = [(0, 0, 0), (0, ends[0], stride - 1), (0, ends[1], stride - 1), (0, 0, 0)]
+        gradient = lax.pad(gradient, jnp.zeros((), gradient.dtype), config)
+    flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    return conv_lax(gradient, flipped, 1), to_kernel
+
+
+conv_patches.defvjp(_conv_forward, _conv_backward)
 
 
 class Conv(nn.Module):
@@ -73,7 +101,7 @@ class Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.zeros, shape)  # values: see `init`
-        convolve = conv_lax if self.form == "lax" else conv_matmul
+        convolve = conv_lax if self.form == "lax" else conv_patches
         return convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
 
 
@@ -107,7 +135,7 @@ class ResNet18(nn.Module):
         width: channels of the first stage (64 in the paper); the stages have 1, 2, 4, 8 times it.
         asinh_softening: inputs x become asinh(x / softening), which keeps faint arcs and bright
             cores on one scale; 0 leaves them as they are.
-        form: 'lax' or 'matmul', see the module docstring.
+        form: 'lax' or 'patches', see the module docstring.
         dtype: of the computation; parameters are float32.
     """
 
@@ -136,7 +164,7 @@ def build(*, width: int, asinh_softening: float, conv: str, dtype: str) -> ResNe
     bfloat16 where the accelerator multiplies it (GPU, TPU), float32 on a CPU.
     """
     on_cpu = jax.default_backend() == "cpu"
-    form = ("matmul" if on_cpu else "lax") if conv == "auto" else conv
+    form = ("patches" if on_cpu else "lax") if conv == "auto" else conv
     kind = ("float32" if on_cpu else "bfloat16") if dtype == "auto" else dtype
     return ResNet18(width, asinh_softening, form, jnp.dtype(kind))
 
@@ -149,7 +177,9 @@ def init(model: ResNet18, seed: int) -> Variables:
     one, the rest zero. Drawn by numpy: the same bits on every machine, and no compilation.
     """
     stamp = jax.ShapeDtypeStruct((1, *schema.STAMP_SHAPE), jnp.float32)
-    shapes = jax.eval_shape(lambda key, x: model.init(key, x, train=False), jax.random.key(0), stamp)
+    shapes = jax.eval_shape(
+        lambda key, x: model.init(key, x, train=False), jax.random.key(0), stamp
+    )
     draw = np.random.Generator(np.random.Philox(key=seed))
 
     def value(path, leaf) -> np.ndarray:
@@ -164,7 +194,9 @@ def init(model: ResNet18, seed: int) -> Variables:
     return jax.tree_util.tree_map_with_path(value, shapes)
 
 
-def apply_train(model: ResNet18, variables: Variables, inputs: jax.Array) -> tuple[jax.Array, Variables]:
+def apply_train(
+    model: ResNet18, variables: Variables, inputs: jax.Array
+) -> tuple[jax.Array, Variables]:
     """Logits [n] and the moved batch statistics."""
     logits, moved = model.apply(variables, inputs, train=True, mutable=["batch_stats"])
     return logits, moved["batch_stats"]
@@ -178,3 +210,13 @@ def apply_eval(model: ResNet18, variables: Variables, inputs: jax.Array) -> jax.
 def count_parameters(variables: Variables) -> int:
     """Number of trained values."""
     return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+
+
+def plain(tree: Any) -> Any:
+    """Any pytree (an optax state) as plain nested dicts of arrays."""
+    return serialization.to_state_dict(tree)
+
+
+def restored(template: Any, tree: Any) -> Any:
+    """The inverse of `plain`, in the structure of `template`."""
+    return serialization.from_state_dict(template, tree)

@@ -1,0 +1,169 @@
+"""Evaluation: every stamp of val and test through the model, written as arrays. Judges nothing.
+
+`eval/{val,test}.npz` hold both members of every pair and all look-alikes; `in_manifest` marks the
+rows of the run's own manifest. docs/formats.md has every array with shape and unit.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lensjax import schema
+from lensjax.data.stampset import StampSet
+from lensjax.runs.files import write_bytes
+from lensjax.training import augment, features, hard_negatives
+from lensjax.training import model as resnet
+from lensjax.training.feed import FILL, Predictor, in_chunks, model_inputs, partners
+from lensjax.training.preprocess import radial_profile
+
+EXAMPLES = 12  # stamps of each group on the report's contact sheets
+Arrays = dict[str, np.ndarray]
+
+
+def evaluate_split(
+    stamps: StampSet,
+    in_manifest: np.ndarray,
+    *,
+    predict: Predictor,
+    variables: resnet.Variables,
+    name: str,
+    clip: float,
+    seed: int,
+    progress: Any = None,
+) -> tuple[Arrays, np.ndarray]:
+    """All arrays of one split, each of length n in the set's order, and the model's inputs."""
+    inputs = model_inputs(stamps.stamps, name=name, clip=clip)
+    median, _ = in_chunks(FILL, inputs)
+    run = functools.partial(predict, variables, progress=progress)
+    arrays: Arrays = {key: stamps.table[key] for key in schema.EVAL_TABLE_COLUMNS}
+    arrays["in_manifest"] = in_manifest
+    masked = [run(_masked(inputs, median, radius)) for radius in schema.MASK_RADII]
+    arrays["logit"] = masked[0]
+    arrays["logit_core_masked"] = np.stack(masked, axis=1)
+    arrays["logit_core_only"] = run(in_chunks(_CORE_ONLY, inputs, median))
+    arrays |= _pair_arrays(stamps, run, name=name, clip=clip, seed=seed)
+    arrays |= _feature_arrays(stamps.stamps, inputs)
+    return arrays, inputs
+
+
+_MASK_CORE = jax.jit(augment.mask_core)
+_CORE_ONLY = jax.jit(augment.keep_core_only)
+
+
+def _masked(inputs: np.ndarray, median: np.ndarray, radius: float) -> np.ndarray:
+    if radius == 0:
+        return inputs
+    return in_chunks(lambda x, fill: _MASK_CORE(x, fill, np.float32(radius)), inputs, median)
+
+
+def _feature_arrays(raw: np.ndarray, inputs: np.ndarray) -> Arrays:
+    """What probes need of every stamp, from raw pixels and from the model's inputs."""
+    return {
+        "core_box": features.core_box(inputs),
+        "core_box_raw": features.core_box(raw),
+        "radial_profile": in_chunks(jax.jit(radial_profile), raw),
+        "outskirts": in_chunks(jax.jit(features.outskirts), raw),
+        "noise_sigma": in_chunks(jax.jit(features.noise_sigma), raw),
+        "high_frequency_core": in_chunks(jax.jit(features.high_frequency_core), inputs),
+    }
+
+
+def _pair_arrays(
+    stamps: StampSet, run: Callable[[np.ndarray], np.ndarray], *, name: str, clip: float, seed: int
+) -> Arrays:
+    """What a pair has and a single stamp has not; NaN where there is no pair, or no arc."""
+    n, table = len(stamps), stamps.table
+    partner = partners(table)
+    lens = np.flatnonzero((table["label"] == 1) & (partner >= 0))
+    control = partner[lens]
+    arrays = {
+        "logit_hard_negative": np.full(n, np.nan, np.float32),
+        "hard_negative_audit": np.full((n, 4), np.nan, np.float32),
+        "arc_snr_outside": np.full((n, len(schema.MASK_RADII)), np.nan, np.float32),
+    }
+    if len(lens) == 0:
+        return arrays
+    stamp_raw, control_raw = stamps.stamps[lens], stamps.stamps[control]
+    hard = in_chunks(_hard_negatives(seed), stamp_raw, control_raw, lens.astype(np.int32))
+    logits = run(model_inputs(hard, name=name, clip=clip))
+    arrays["logit_hard_negative"][lens] = logits
+    arrays["logit_hard_negative"][control] = logits
+    theta_e, snr = table["theta_e_arcsec"][lens], table["arc_snr"][lens]
+    audit = jax.jit(features.hard_negative_audit)
+    arrays["hard_negative_audit"][lens] = in_chunks(audit, stamp_raw, hard, theta_e)
+    outside = jax.jit(features.arc_snr_outside)
+    arrays["arc_snr_outside"][lens] = in_chunks(outside, stamp_raw, control_raw, snr)
+    return arrays
+
+
+def _hard_negatives(seed: int):
+    """Control plus shuffled arc; the shuffle is a function of (seed, row)."""
+
+    @jax.jit
+    def make(stamp, control, row):
+        keys = augment.stamp_keys(jax.random.key(seed), jax.numpy.zeros_like(row), row)
+        return hard_negatives.hard_negative(keys, stamp, control)
+
+    return make
+
+
+def example_rows(arrays: Arrays) -> dict[str, np.ndarray]:
+    """Rows of the manifest for the contact sheets: most confident right and wrong of each class."""
+    rows = np.flatnonzero(arrays["in_manifest"])
+    order = rows[np.argsort(arrays["logit"][rows], kind="stable")]
+    lens = order[arrays["label"][order] == 1]
+    other = order[arrays["label"][order] == 0]
+    return {
+        "confident_lens": lens[::-1][:EXAMPLES],
+        "missed_lens": lens[:EXAMPLES],
+        "false_alarm": other[::-1][:EXAMPLES],
+        "confident_negative": other[:EXAMPLES],
+    }
+
+
+def examples(arrays: Arrays, raw: np.ndarray, inputs: np.ndarray) -> Arrays:
+    """eval/examples.npz: a few stamps to look at, raw (nanomaggies) and as the model sees them."""
+    groups = example_rows(arrays)
+    rows = np.concatenate(list(groups.values()))
+    names = np.concatenate([np.full(len(r), group, "U32") for group, r in groups.items()])
+    columns = ("stamp_id", "label", "logit", "theta_e_arcsec", "arc_snr", "negative_kind")
+    chosen = {key: arrays[key][rows] for key in columns}
+    return chosen | {"group": names, "stamps": raw[rows], "inputs": inputs[rows]}
+
+
+def save_arrays(path: Path, arrays: Arrays) -> str:
+    """Write an npz whose bytes depend on the arrays alone (no time stamps); returns its SHA-256."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for key in sorted(arrays):
+            entry = zipfile.ZipInfo(f"{key}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            with archive.open(entry, "w", force_zip64=True) as file:
+                np.lib.format.write_array(
+                    file, np.ascontiguousarray(arrays[key]), allow_pickle=False
+                )
+    write_bytes(path, buffer.getvalue())
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+def manifest_bytes(manifest: dict[str, Any]) -> bytes:
+    """eval/manifest.json, written last: arrays without it are no evaluation."""
+    return (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
+
+
+def model_digest(variables: resnet.Variables) -> str:
+    """SHA-256 over the evaluated weights and batch statistics, by name."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()

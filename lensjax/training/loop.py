@@ -1,0 +1,193 @@
+"""The training loop: the one long function, in the order in which data flows.
+
+The position is the step. Everything the loop knows beyond the arrays (best epoch, patience,
+history) is `meta`, saved with them, so that a run continued is the run uninterrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from lensjax.data.order import steps_in
+from lensjax.gates.statistics import auroc
+from lensjax.runs.checkpoints import Checkpoints
+from lensjax.runs.heartbeat import Heartbeat
+from lensjax.runs.logs import progress_bar
+from lensjax.runs.metrics import MetricsLog
+from lensjax.runs.signals import StopRequest
+from lensjax.schema import ExitCode, LensjaxError
+from lensjax.training import flags
+from lensjax.training import model as resnet
+from lensjax.training.feed import Predictor, TrainFeed, binary_loss
+from lensjax.training.step import Recipe, State, evaluated_variables, learning_rate, make_train_step
+
+log = logging.getLogger(__name__)
+PROBE_STAMPS = 2_000  # training stamps of train_auroc, unaugmented
+FINITE_EVERY = 20  # steps between looks at the step's own finiteness flag
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The length of a run and its learning rate."""
+
+    epochs: int
+    batch_size: int
+    patience: int
+    checkpoint_steps: int
+    peak: float
+    final: float
+    warmup_fraction: float
+
+    def total(self, n: int) -> int:
+        """Steps of the whole run over `n` stamps an epoch."""
+        return steps_in(self.epochs, n, self.batch_size)
+
+    def epoch_ends(self, n: int) -> list[int]:
+        """Step count at which each epoch ends; a last partial batch belongs to the next epoch."""
+        ends = [(epoch + 1) * n // self.batch_size for epoch in range(self.epochs)]
+        return [*ends[:-1], self.total(n)]
+
+    def rate(self, step: int, n: int) -> float:
+        """Learning rate of `step`."""
+        return learning_rate(
+            step,
+            self.total(n),
+            peak=self.peak,
+            final=self.final,
+            warmup_fraction=self.warmup_fraction,
+        )
+
+
+def new_meta() -> dict[str, Any]:
+    """What a run that has not begun knows of itself."""
+    return {"step": 0, "epoch": 0, "best_auroc": -1.0, "best_epoch": 0, "stale": 0, "history": []}
+
+
+def train(
+    state: State,
+    meta: dict[str, Any],
+    *,
+    plan: Plan,
+    recipe: Recipe,
+    model: resnet.ResNet18,
+    predict: Predictor,
+    feed: TrainFeed,
+    val_inputs: np.ndarray,
+    val_labels: np.ndarray,
+    checkpoints: Checkpoints,
+    metrics: MetricsLog,
+    heartbeat: Heartbeat,
+    stop: StopRequest,
+) -> dict[str, Any]:
+    """Train from `state` at `meta["step"]` to the end of the plan or of patience; returns the meta.
+
+    Raises:
+        LensjaxError: exit 15 at a non-finite loss, gradient or parameter (the last good step
+            stays), exit 75 when asked to stop (saved at the step boundary).
+    """
+    n, total, ends = len(feed), plan.total(len(feed)), plan.epoch_ends(len(feed))
+    step_function = make_train_step(model, recipe)
+    probe_inputs, probe_labels = feed.probe(PROBE_STAMPS)
+    step, meta = meta["step"], dict(meta)
+    metrics.write(meta["history"])
+    clock = _Clock(step)
+    with progress_bar(total=total, initial=step, desc="train", unit="step") as bar:
+        while step < total and meta["stale"] < plan.patience:
+            rate = plan.rate(step, n)
+            state, _ = step_function(state, feed.source, feed.batch(step, rate))
+            step += 1
+            bar.update()
+            heartbeat.beat(step=step, epoch=meta["epoch"])
+            at_end = step >= ends[meta["epoch"]]
+            if at_end or step % FINITE_EVERY == 0 or stop.requested:
+                _raise_if_not_finite(state, feed)
+            if at_end:
+                variables = evaluated_variables(state)
+                val_logits = predict(variables, val_inputs)
+                sums = jax.device_get(state["sums"])
+                record = {
+                    "step": step,
+                    "epoch": meta["epoch"] + 1,
+                    "train_loss": float(sums["loss"] / sums["steps"]),
+                    "val_loss": binary_loss(val_logits, val_labels),
+                    "train_auroc": auroc(predict(variables, probe_inputs), probe_labels),
+                    "val_auroc": auroc(val_logits, val_labels),
+                    "learning_rate": rate,
+                    "grad_norm": float(sums["grad_norm"] / sums["steps"]),
+                    "stamps_per_s": clock.stamps_per_second(step, plan.batch_size),
+                }
+                record["flags"] = flags.warnings(record)
+                _say(record, plan.epochs)
+                meta = _after_epoch(meta, record)
+                state = {**state, "sums": jax.tree.map(np.zeros_like, sums)}
+                checkpoints.save(step, state, meta, metric=record["val_auroc"])
+                metrics.write(meta["history"])
+                clock = _Clock(step)
+            elif step % plan.checkpoint_steps == 0 or stop.requested:
+                meta["step"] = step
+                checkpoints.save(step, state, meta, metric=None)
+            checkpoints.check()
+            if stop.requested:
+                checkpoints.wait()
+                raise LensjaxError(
+                    ExitCode.STOPPED, f"stopped on request at step {step}", "", "Run again to go on"
+                )
+    checkpoints.wait()
+    return meta
+
+
+def _after_epoch(meta: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """The meta with one epoch more: best, patience, history, position."""
+    better = record["val_auroc"] > meta["best_auroc"]
+    best = {"best_auroc": record["val_auroc"], "best_epoch": record["epoch"], "stale": 0}
+    return {
+        **meta,
+        **(best if better else {"stale": meta["stale"] + 1}),
+        "step": record["step"],
+        "epoch": record["epoch"],
+        "history": [*meta["history"], record],
+    }
+
+
+def _raise_if_not_finite(state: State, feed: TrainFeed) -> None:
+    bad = int(state["bad_step"])
+    if bad >= 0:
+        stamps = ", ".join(feed.stamp_ids(bad)[:5])
+        raise LensjaxError(
+            ExitCode.NON_FINITE,
+            "loss, gradient or parameter is not finite; the update was not applied",
+            where=f"step {bad}, batch of {stamps}, ...",
+            remedy="Check data validation, reduce the learning rate; the last good step is kept",
+        )
+
+
+def _say(record: dict[str, Any], epochs: int) -> None:
+    log.info(
+        "epoch %d/%d  loss train %.4f val %.4f  AUROC train %.4f val %.4f  %.0f stamps/s",
+        record["epoch"],
+        epochs,
+        record["train_loss"],
+        record["val_loss"],
+        record["train_auroc"],
+        record["val_auroc"],
+        record["stamps_per_s"],
+    )
+    for flag in record["flags"]:
+        log.warning("epoch %d: %s", record["epoch"], flag)
+
+
+class _Clock:
+    """Training speed since a step, evaluation and saving left out."""
+
+    def __init__(self, step: int):
+        self.step, self.time = step, time.monotonic()
+
+    def stamps_per_second(self, step: int, batch_size: int) -> float:
+        seconds = max(time.monotonic() - self.time, 1e-9)
+        return round((step - self.step) * batch_size / seconds, 1)

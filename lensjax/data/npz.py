@@ -12,8 +12,8 @@ around the whole, npy versions 1 and 2; nothing else is needed by what writes st
 from __future__ import annotations
 
 import functools
-import io
 import itertools
+import re
 import struct
 import zlib
 from collections.abc import Collection
@@ -30,6 +30,10 @@ _STORED, _DEFLATED = 0, 8
 _EOCD = struct.Struct("<4sHHHHIIH")
 _CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
+_HEADER = re.compile(
+    rb"\{'descr': '(?P<descr>[<>|=]?[a-zA-Z]\d{0,4})', 'fortran_order': (?P<fortran>True|False), "
+    rb"'shape': \((?P<shape>(-?\d{1,20}, ?)*(-?\d{1,20})?)\),? ?\}\s*"
+)
 _ZIP64 = 0xFFFFFFFF
 _ENCRYPTED, _STREAMED = 0x1, 0x8  # flag bits
 _SYMLINK, _FILE_TYPE = 0o120000, 0o170000
@@ -203,7 +207,7 @@ def _array(plain: bytes | memoryview, name: str) -> np.ndarray:
     begin = (12 if wide else 10) + length
     if length > 4096 or begin > len(plain):
         raise refused(f"the npy header of member {name!r} claims {length} bytes")
-    dtype, shape, fortran = _npy_header(bytes(plain[:begin]), name)
+    dtype, shape, fortran = _npy_header(bytes(plain[12 if wide else 10 : begin]), name)
     if dtype.hasobject:
         raise refused(f"member {name!r} holds pickled objects")
     count = 1
@@ -222,21 +226,14 @@ def _array(plain: bytes | memoryview, name: str) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)
 def _npy_header(header: bytes, name: str) -> tuple[np.dtype, tuple[int, ...], bool]:
-    """dtype, shape and Fortran order of an npy header (headers repeat: cached)."""
-    stream = io.BytesIO(header)
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0
-    if version[0] == 2:
-        read = np.lib.format.read_array_header_2_0
+    """dtype, shape and Fortran order of an npy header (headers repeat: cached). Numpy evaluates
+    the header as a Python literal; here it must look as numpy writes it."""
+    match = _HEADER.fullmatch(header)
+    if not match:
+        raise refused(f"the npy header of member {name!r} cannot be read: {header[:60]!r}")
     try:
-        shape, fortran, dtype = read(stream, max_header_size=4096)
-    except (
-        ValueError,
-        TypeError,
-        SyntaxError,
-        RecursionError,
-        MemoryError,
-        OverflowError,
-    ) as error:
-        raise refused(f"the npy header of member {name!r} cannot be read: {error}") from error
-    return dtype, shape, fortran
+        dtype = np.dtype(match["descr"].decode())
+    except TypeError as error:
+        raise refused(f"the npy header of member {name!r} has no known dtype: {error}") from error
+    shape = tuple(int(side) for side in match["shape"].split(b",") if side.strip())
+    return dtype, shape, match["fortran"] == b"True"

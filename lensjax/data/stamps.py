@@ -114,7 +114,7 @@ def validate(stamps: np.ndarray) -> list[Cause]:
             ExitCode.DATA_INVALID, f"shape {stamps.shape[1:]}, expected {schema.STAMP_SHAPE}"
         )
     n, bands = len(stamps), len(schema.BANDS)
-    flat = np.ascontiguousarray(np.moveaxis(stamps, -1, 1)).reshape(n * bands, -1)
+    flat = np.ascontiguousarray(np.moveaxis(stamps, -1, 1)).reshape(n * bands, schema.STAMP_SIZE**2)
     low, high = flat.min(axis=1, initial=np.inf), flat.max(axis=1, initial=-np.inf)
     bounded = (low >= -MAX_ABS) & (high <= MAX_ABS)  # False for NaN, without a warning
     found = []

@@ -91,7 +91,8 @@ def _builder(folder: Path, config: str, **options: Any) -> Any:
     tf.config.set_visible_devices([], "GPU")
     from lensjax.data.lens_stamps.lens_stamps_dataset_builder import Builder
 
-    return Builder(config=config, data_dir=str(folder), **options)
+    with _quiet():
+        return Builder(config=config, data_dir=str(folder), **options)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,9 @@ from lensjax import configuration
 from lensjax.checks.cache import store_summary, write_json
 from lensjax.checks.result import CHECKS, Summary
 from lensjax.checks.run import read_sets, run_checks
-from lensjax.data.source import open_source
+from lensjax.data import prepared
+from lensjax.data.source import Source, open_source
+from lensjax.data.stampset import Finding, StampSet
 from lensjax.gates.protocol import load_protocol
 from lensjax.schema import ExitCode, LensjaxError
 
@@ -79,7 +81,7 @@ def _check(
     if not set(only) <= WITHOUT_DATA:
         source = open_source(config.data, config.population)
         data_digest = source.digest()
-        sets, findings = read_sets(source)
+        sets, findings = _read(config, source, data_digest)
     summary = run_checks(
         sets,
         findings,
@@ -95,6 +97,24 @@ def _check(
     if set(only) == set(CHECKS):
         store_summary(config.data.cache_dir, summary)
     return summary
+
+
+def _read(
+    config: configuration.Config, source: Source, data_digest: str
+) -> tuple[dict[str, StampSet], list[Finding]]:
+    """The sets of `source`. Simulated ones are prepared once and loaded after that; a user's
+    files are read each time, so that what is checked is what lies there now."""
+    cache_dir, reader = Path(config.data.cache_dir).expanduser(), config.data.reader
+    simulated = config.data.source == "sim"
+    if simulated and prepared.is_prepared(cache_dir, data_digest, reader):
+        loaded = {
+            split: prepared.load(cache_dir, data_digest, split, reader) for split in source.splits()
+        }
+        return loaded, []
+    sets, findings = read_sets(source)
+    if simulated and not findings:
+        prepared.prepare(sets, cache_dir, data_digest, reader)
+    return sets, findings
 
 
 def _write(path: Path, summary: Summary) -> None:

@@ -33,6 +33,8 @@ from lensjax.data.digests import PROGRESS_DELAY_S
 from lensjax.data.source import Source
 from lensjax.data.stampset import Finding, StampSet
 
+# Required where they can be judged: there may be no pairs, or too few rows to tell a shortcut by.
+WHERE_POSSIBLE = ("pairs", "metadata_shortcut", "survey_shortcut")
 _OF_PIXELS = {"stamps", "duplicates", "survey_shortcut"}  # need the pass over the pixels
 
 
@@ -95,8 +97,7 @@ def run_checks(
         if name not in only:
             continue
         outcome = _with_reader(name, checks[name](), findings)
-        # pairs are needed where there are pairs
-        required = name in rules.required and not (name == "pairs" and outcome.not_proven)
+        required = name in rules.required and not (name in WHERE_POSSIBLE and outcome.not_proven)
         results.append(
             judge(name, outcome, required=required, quarantine_budget=limits["quarantine"])
         )

@@ -1,0 +1,115 @@
+"""Shortcut checks: a mixture of surveys is named first, whatever else it breaks; one survey is
+not; too little to tell is not proven."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from sklearn.metrics import roc_auc_score
+
+from lensjax.checks import run, shortcuts
+from lensjax.checks.result import FAIL, NOT_PROVEN, PASS, Outcome
+
+
+def unpaired(made, n_train: int, n_other: int, seed: int):
+    """Positives and negatives of different hosts, no pairs: as two catalogues would give."""
+    sets = {}
+    for split, n in (("train", n_train), ("val", n_other), ("test", n_other)):
+        made_set = made.set(split, n, 0, seed)
+        host = np.char.rpartition(made_set.table["lrg_id"], "-")[:, 2].astype(int)
+        keep = (made_set.table["label"] == 1) == (host % 2 == 0)
+        sets[split] = made.subset(made_set, keep)
+    return sets
+
+
+def other_survey(sets):
+    """Label 0 comes from elsewhere: noisier, smoother, 0.25 arcsec a pixel (as PS1 against DES)."""
+    for stamp_set in sets.values():
+        rows = np.flatnonzero(stamp_set.table["label"] == 0)
+        rng = np.random.default_rng(len(rows))
+        noise = gaussian_filter(rng.standard_normal((len(rows), 64, 64, 3)), (0, 0.8, 0.8, 0))
+        stamp_set.stamps[rows] += (0.04 * noise).astype(np.float32)
+        stamp_set.table["pixel_scale_arcsec"][rows] = 0.25
+    return sets
+
+
+@pytest.mark.parametrize("n", [14, 40])
+def test_mixture_of_surveys_is_refused(made, monkeypatch, n):
+    """Some 20 against 20 rows, as there are real PS1 lenses and DES galaxies, are enough."""
+    sets = other_survey(unpaired(made, n, n, 0))
+    summary = made.phase0(sets, proportions=None)
+    assert summary.exit_code == 11
+    assert summary["survey_shortcut"].verdict == FAIL
+    assert "mixture of surveys" in str(summary.error())
+    monkeypatch.setattr(run, "check_survey_shortcut", lambda *a, **k: Outcome("off"))
+    assert made.phase0(sets, proportions=None).all_passed
+
+
+def test_mixture_is_the_first_cause_whatever_else_it_breaks(sets, made):
+    other_survey(sets)  # pairs broken too
+    sets["train"].stamps[3, 0, 0, 0] = np.nan
+    summary = made.phase0(sets)
+    assert summary.exit_code == 10  # 10 comes before 11, the cause does not
+    assert summary["pairs"].verdict == summary["stamps"].verdict == FAIL
+    assert summary.results[0].name == "survey_shortcut"
+    assert "mixture of surveys" in str(summary.error())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_survey_is_not_refused(made, seed):
+    sets = unpaired(made, 14, 14, seed)
+    summary = made.phase0(sets, proportions=None)
+    assert summary.all_passed and summary["survey_shortcut"].verdict == PASS
+
+
+def test_noise_level_alone_is_enough(made):
+    sets = unpaired(made, 40, 40, 0)
+    for stamp_set in sets.values():
+        stamp_set.stamps[stamp_set.table["label"] == 1] *= np.float32(1.3)
+    result = made.phase0(sets, proportions=None)["survey_shortcut"]
+    assert result.verdict == FAIL
+    assert any(name.startswith("log10_sigma") for name in result.counts["strongest"])
+
+
+def test_negatives_on_both_sides_of_the_positives_are_seen(made):
+    """No single threshold tells these labels: the squares do."""
+    sets = unpaired(made, 80, 80, 0)
+    for stamp_set in sets.values():
+        rows = np.flatnonzero(stamp_set.table["label"] == 0)
+        stamp_set.stamps[rows[0::2]] *= np.float32(1.4)
+        stamp_set.stamps[rows[1::2]] /= np.float32(1.4)
+    assert made.phase0(sets, proportions=None)["survey_shortcut"].verdict == FAIL
+
+
+def test_unknown_values_can_be_the_shortcut(made):
+    sets = unpaired(made, 40, 40, 0)
+    for stamp_set in sets.values():
+        stamp_set.table["ebv"][stamp_set.table["label"] == 0] = np.nan
+    assert made.phase0(sets, proportions=None)["metadata_shortcut"].verdict == FAIL
+
+
+def test_too_few_hosts_and_constant_features_are_not_proven_and_do_not_block(made):
+    sets = unpaired(made, 6, 6, 0)
+    for stamp_set in sets.values():
+        for name in shortcuts.METADATA:
+            stamp_set.table[name][:] = 1.0
+    few = made.phase0(sets, proportions=None)
+    assert few["survey_shortcut"].verdict == NOT_PROVEN
+    assert "Too few rows" in few["survey_shortcut"].message
+    protocol = made.protocol
+    protocol["phase0"]["minimum"]["shortcut_hosts"] = 2
+    constant = made.phase0(sets, proportions=None, protocol=protocol)["metadata_shortcut"]
+    assert constant.verdict == NOT_PROVEN and "constant" in constant.message
+    assert few.all_passed
+
+
+def test_hosts_stay_whole_in_the_folds():
+    """Scored on its own host, a host's name tells the label: AUC 1. By host it cannot."""
+    rng = np.random.default_rng(0)
+    host = np.repeat(np.arange(60), 10)
+    label = np.repeat(rng.permutation(np.arange(60) % 2), 10)
+    name = rng.standard_normal((60, 30))[host]
+    by_host = roc_auc_score(label, shortcuts.cross_validated_scores(name, label, host))
+    by_row = roc_auc_score(label, shortcuts.cross_validated_scores(name, label, np.arange(600)))
+    assert by_row > 0.9 and by_host < 0.7

@@ -23,9 +23,8 @@ from lensjax.runs.metrics import MetricsLog
 from lensjax.runs.signals import StopRequest
 from lensjax.schema import ExitCode, LensjaxError
 from lensjax.training import flags
-from lensjax.training import model as resnet
 from lensjax.training.feed import Predictor, TrainFeed, binary_loss
-from lensjax.training.step import Recipe, State, evaluated_variables, learning_rate, make_train_step
+from lensjax.training.step import State, TrainStep, evaluated_variables, learning_rate
 
 log = logging.getLogger(__name__)
 PROBE_STAMPS = 2_000  # training stamps of train_auroc, unaugmented
@@ -53,6 +52,10 @@ class Plan:
         ends = [(epoch + 1) * n // self.batch_size for epoch in range(self.epochs)]
         return [*ends[:-1], self.total(n)]
 
+    def is_over(self, meta: dict[str, Any]) -> bool:
+        """Has the last epoch, or patience, come to its end?"""
+        return meta["epoch"] >= self.epochs or meta["stale"] >= self.patience
+
     def rate(self, step: int, n: int) -> float:
         """Learning rate of `step`."""
         return learning_rate(
@@ -74,8 +77,7 @@ def train(
     meta: dict[str, Any],
     *,
     plan: Plan,
-    recipe: Recipe,
-    model: resnet.ResNet18,
+    train_step: TrainStep,
     predict: Predictor,
     feed: TrainFeed,
     val_inputs: np.ndarray,
@@ -92,15 +94,14 @@ def train(
             stays), exit 75 when asked to stop (saved at the step boundary).
     """
     n, total, ends = len(feed), plan.total(len(feed)), plan.epoch_ends(len(feed))
-    step_function = make_train_step(model, recipe)
     probe_inputs, probe_labels = feed.probe(PROBE_STAMPS)
     step, meta = meta["step"], dict(meta)
     metrics.write(meta["history"])
     clock = _Clock(step)
     with progress_bar(total=total, initial=step, desc="train", unit="step") as bar:
-        while step < total and meta["stale"] < plan.patience:
+        while not plan.is_over(meta):
             rate = plan.rate(step, n)
-            state, _ = step_function(state, feed.source, feed.batch(step, rate))
+            state, _ = train_step(state, feed.source, feed.batch(step, rate))
             step += 1
             bar.update()
             heartbeat.beat(step=step, epoch=meta["epoch"])

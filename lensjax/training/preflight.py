@@ -10,7 +10,6 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,18 @@ from lensjax.runs.checkpoints import Checkpoints
 from lensjax.schema import ExitCode, LensjaxError
 from lensjax.training.feed import TrainFeed
 from lensjax.training.loop import Plan
-from lensjax.training.step import State
+from lensjax.training.step import State, TrainStep
 
 log = logging.getLogger(__name__)
 UPDATES = 10  # on one fixed batch, at the peak learning rate
 KEPT_CHECKPOINTS = 4  # latest 2, the best, and the one being written
 EVAL_BYTES_PER_STAMP = 4_000  # of eval/*.npz, uncompressed
-Step = Callable[[State, Any, Any], tuple[State, jax.Array]]
 
 
 def preflight(
     state: State,
     *,
-    train_step: Step,
+    train_step: TrainStep,
     plan: Plan,
     feed: TrainFeed,
     val_inputs: np.ndarray,
@@ -106,7 +104,7 @@ def _check_val(inputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _check_updates(state: State, train_step: Step, plan: Plan, feed: TrainFeed) -> dict[str, Any]:
+def _check_updates(state: State, train_step: TrainStep, plan: Plan, feed: TrainFeed) -> dict[str, Any]:
     """Ten updates on a copy of the state must lower the loss of one batch they all see."""
     fixed = jax.device_get(feed.batch(0, 0.0))
     batch = feed.device_batch(fixed["rows"], fixed["epochs"], plan.peak, augmented=False)

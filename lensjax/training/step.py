@@ -27,6 +27,7 @@ from lensjax.training.preprocess import preprocess
 State = dict[str, Any]
 Source = dict[str, jax.Array]
 Batch = dict[str, jax.Array]
+TrainStep = Callable[[State, Source, Batch], tuple[State, jax.Array]]
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,7 @@ def augmented(recipe: Recipe, source: Source, batch: Batch) -> tuple[jax.Array, 
     return inputs, labels
 
 
-def make_train_step(
-    model: resnet.ResNet18, recipe: Recipe
-) -> Callable[[State, Source, Batch], tuple[State, jax.Array]]:
+def make_train_step(model: resnet.ResNet18, recipe: Recipe) -> TrainStep:
     """`train_step(state, source, batch) -> (state, loss)`, jitted, the state donated.
 
     source: `inputs` float32 [n, 64, 64, 3], `labels` int8 [n], `ids` int32 [n], `fill_median` and

@@ -1,0 +1,313 @@
+"""The job behind main.py: data, checks, preflight, training, evaluation, gates, report, in order.
+
+Every stage finds out for itself whether it is done, so that a run started again goes on where it
+stopped, and a finished one is judged anew from its arrays and says so. Judges nothing itself.
+
+    code = run(config, "runs/b3", fresh=False, accept_change=False, debug=False)
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lensjax import configuration, gates
+from lensjax.checks.cache import cached_summary, checks_digest, store_summary
+from lensjax.checks.result import Summary
+from lensjax.checks.run import read_sets, run_checks
+from lensjax.configuration import Config
+from lensjax.data import prepared
+from lensjax.data.manifest import manifest_mask
+from lensjax.data.source import Source, open_source
+from lensjax.data.stampset import StampSet
+from lensjax.report import write_report
+from lensjax.runs import provenance
+from lensjax.runs.checkpoints import Checkpoints
+from lensjax.runs.files import write_bytes, write_json
+from lensjax.runs.heartbeat import Heartbeat
+from lensjax.runs.logs import progress_bar, say, setup_logging
+from lensjax.runs.metrics import MetricsLog
+from lensjax.runs.results import write_results
+from lensjax.runs.signals import StopRequest
+from lensjax.runs.workdir import Workdir, open_workdir
+from lensjax.schema import ExitCode
+from lensjax.training import evaluate, loop, preflight
+from lensjax.training.feed import TrainFeed, model_inputs, replicated
+from lensjax.training.setup import Trainer, make_trainer
+from lensjax.training.step import State, evaluated_variables, init_state
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: what it was told, where it writes, under which protocol, on which data."""
+
+    config: Config
+    workdir: Workdir
+    protocol: gates.Protocol
+    source: Source
+    data_digest: str
+    debug: bool
+
+    @property
+    def cache(self) -> Path:
+        """Where prepared data, checked data and compiled programs are kept between runs."""
+        return Path(self.config.data.cache_dir).expanduser()
+
+
+def run(config: Config, path: str, *, fresh: bool, accept_change: bool, debug: bool) -> ExitCode:
+    """Do, or go on with, the run in `path`; returns the exit code of its verdict.
+
+    Raises:
+        LensjaxError: what stopped it, with its documented exit code.
+    """
+    with open_workdir(path, fresh=fresh) as workdir, StopRequest() as stop:
+        setup_logging(workdir, debug)
+        protocol = gates.load_protocol(configuration.protocol_path(config))
+        source = open_source(config.data, config.population)
+        job = Job(config, workdir, protocol, source, source.digest(), debug)
+        _use_compilation_cache(job)
+        start = provenance.Start(
+            config=configuration.to_json(config),
+            protocol=protocol.document,
+            data_digest=job.data_digest,
+            devices=[str(device) for device in jax.devices()],
+        )
+        provenance.check(workdir, start, accept_change=accept_change)
+        summary = _check_data(job)
+        stop.raise_if_requested("phase 0")
+        provenance.record(workdir, start)
+        if _is_finished(job):
+            log.info("this run is finished; its arrays are judged again")
+        else:
+            _train_and_evaluate(job, summary, stop)
+        return _judge(job)
+
+
+def _use_compilation_cache(job: Job) -> None:
+    folder = job.cache / "xla"
+    folder.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+# -- data ---------------------------------------------------------------------------------------
+
+
+def _check_data(job: Job) -> Summary:
+    """Phase 0, skipped when data, protocol and checks are unchanged; then the prepared set exists.
+
+    Raises:
+        LensjaxError: exit 10, 11, 12 or 17 for data that failed; gates.json then says RED.
+    """
+    data = job.config.data
+    told = {"proportions": data.proportions, "simulated": data.source == "sim"}
+    digests = (job.data_digest, job.protocol.digest, checks_digest(**told))
+    summary = cached_summary(job.cache, *digests)
+    ready = prepared.is_prepared(job.cache, job.data_digest, data.reader)
+    if summary is not None and summary.all_passed and ready:
+        log.info("phase 0 passed before; data, protocol and checks are unchanged")
+    else:
+        sets, findings = read_sets(job.source)
+        summary = run_checks(
+            sets,
+            findings,
+            protocol=job.protocol.document,
+            protocol_digest=job.protocol.digest,
+            data_digest=job.data_digest,
+            **told,
+        )
+        store_summary(job.cache, summary)
+        if summary.all_passed:
+            log.info("phase 0 passed: %d checks on all rows", len(summary.results))
+            prepared.prepare(sets, job.cache, job.data_digest, data.reader)
+    write_json(job.workdir.phase0, summary.to_json())
+    if not summary.all_passed:
+        gates.refuse(job.workdir.path, summary.to_json())
+        write_report(job.workdir.path)
+        raise summary.error()
+    return summary
+
+
+def _load(job: Job, split: str) -> tuple[StampSet, np.ndarray]:
+    """The prepared stamps of `split`, and which rows are in the run's manifest."""
+    data = job.config.data
+    stamps = prepared.load(job.cache, job.data_digest, split, data.reader)
+    mask = manifest_mask(stamps.table, data.pairing, data.seed)
+    lenses = int((stamps.table["label"][mask] == 1).sum())
+    log.info(
+        "%s: %d stamps through %s; %s manifest of %d lenses, %d others",
+        *(split, len(stamps), stamps.reader, data.pairing, lenses, mask.sum() - lenses),
+    )
+    return stamps, mask
+
+
+# -- training and evaluation --------------------------------------------------------------------
+
+
+def _train_and_evaluate(job: Job, summary: Summary, stop: StopRequest) -> None:
+    trainer = make_trainer(job.config)
+    checkpoints = Checkpoints(job.workdir.checkpoints)
+    try:
+        state, meta = init_state(trainer.model, trainer.recipe), loop.new_meta()
+        latest = checkpoints.latest()
+        if latest is not None:
+            state, meta = checkpoints.restore(latest, state)
+            log.info("resuming at step %d, in epoch %d", meta["step"], meta["epoch"] + 1)
+        state = jax.device_put(state, replicated(trainer.mesh))
+        if not trainer.plan.is_over(meta):
+            meta = _train(job, trainer, state, meta, checkpoints, stop)
+        best = checkpoints.best_step()
+        assert best is not None  # an epoch was completed
+        state, _ = checkpoints.restore(best, state, replicated(trainer.mesh))
+        log.info("evaluating the best epoch, %d of %d", meta["best_epoch"], meta["epoch"])
+        _evaluate(job, trainer, state, meta, summary, stop)
+    finally:
+        checkpoints.close()
+
+
+def _train(job: Job, trainer: Trainer, state: State, meta, checkpoints, stop: StopRequest):
+    """Preflight before the first step, then the loop; returns the meta at the end."""
+    config = job.config
+    stamps, mask = _load(job, "train")
+    shape = {"name": config.preprocessing.name, "clip": config.preprocessing.clip}
+    with progress_bar(desc="preprocess train", total=len(stamps), unit="stamp") as bar:
+        feed = TrainFeed(
+            stamps,
+            mask,
+            trainer.mesh,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            hard_negatives=config.augment.hard_negative_fraction > 0,
+            progress=bar,
+            **shape,
+        )
+    del stamps
+    val, val_mask = _load(job, "val")
+    inputs = model_inputs(val.stamps[val_mask], **shape)
+    labels = val.table["label"][val_mask]
+    if meta["step"] == 0:
+        log.info("preflight: the real loaders, step, save and restore")
+        report = preflight.preflight(
+            state,
+            train_step=trainer.train_step,
+            plan=trainer.plan,
+            feed=feed,
+            val_inputs=inputs,
+            val_labels=labels,
+            eval_stamps=2 * len(val),
+            workdir=job.workdir.path,
+        )
+        write_json(job.workdir.preflight, report)
+        preflight.raise_if_failed(report)
+        log.info("preflight passed: about %.0f s of training", report["estimated_training_seconds"])
+    heartbeat = Heartbeat(job.workdir.heartbeat, last_good=lambda: checkpoints.last_good)
+    with MetricsLog(job.workdir.metrics, job.workdir.tensorboard) as metrics:
+        return loop.train(
+            state,
+            meta,
+            plan=trainer.plan,
+            train_step=trainer.train_step,
+            predict=trainer.predict,
+            feed=feed,
+            val_inputs=inputs,
+            val_labels=labels,
+            checkpoints=checkpoints,
+            metrics=metrics,
+            heartbeat=heartbeat,
+            stop=stop,
+        )
+
+
+def _evaluate(job: Job, trainer: Trainer, state: State, meta, summary: Summary, stop: StopRequest):
+    """The arrays of val and test, their examples, and last the manifest that makes them count."""
+    config, workdir = job.config, job.workdir
+    workdir.eval.mkdir(exist_ok=True)
+    variables = evaluated_variables(state)
+    splits = {}
+    for split in ("val", "test"):
+        stamps, mask = _load(job, split)
+        with progress_bar(desc=f"evaluate {split}", unit="stamp") as bar:
+            arrays, inputs = evaluate.evaluate_split(
+                stamps,
+                mask,
+                predict=trainer.predict,
+                variables=variables,
+                name=config.preprocessing.name,
+                clip=config.preprocessing.clip,
+                seed=config.seed,
+                progress=bar,
+            )
+        sha256 = evaluate.save_arrays(workdir.eval_arrays(split), arrays)
+        splits[split] = {"file": f"{split}.npz", "sha256": sha256, "n": len(stamps)}
+        if split == "test":
+            shown = evaluate.examples(arrays, stamps.stamps, inputs)
+            evaluate.save_arrays(workdir.eval / "examples.npz", shown)
+        stop.raise_if_requested("evaluation")
+    manifest = {
+        "schema": "lensjax-eval-1",
+        "splits": splits,
+        "checkpoint_step": int(state["step"]),
+        "best_epoch": meta["best_epoch"],
+        "best_auroc": meta["best_auroc"],
+        "model_sha256": evaluate.model_digest(variables),
+        "data_digest": job.data_digest,
+        "protocol_digest": job.protocol.digest,
+        "preprocessing": config.preprocessing.name,
+        "mode": config.data.pairing,
+        "hard_negative_fraction": config.augment.hard_negative_fraction,
+        "population": configuration.to_json(config)["population"],
+        "phase0": {
+            "all_passed": summary.all_passed,
+            "checks": {result.name: result.verdict for result in summary.results},
+        },
+        **_evidence(job),
+    }
+    write_bytes(workdir.eval_manifest, evaluate.manifest_bytes(manifest))
+
+
+def _evidence(job: Job) -> dict[str, Any]:
+    """Whether a verdict on this run may be GREEN at all."""
+    reasons = []
+    if job.config.variant == "tiny":
+        reasons.append("the :tiny variant trains nothing")
+    if job.debug:
+        reasons.append("run with --debug")
+    return {"evidence": not reasons, "evidence_reason": "; ".join(reasons)}
+
+
+def _is_finished(job: Job) -> bool:
+    """Are there evaluation arrays, of these data, that nobody needs to make again?"""
+    try:
+        manifest = json.loads(job.workdir.eval_manifest.read_text())
+        return manifest["data_digest"] == job.data_digest
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+# -- verdict ------------------------------------------------------------------------------------
+
+
+def _judge(job: Job) -> ExitCode:
+    """Gates from the saved arrays alone, then the results, the report and the table."""
+    workdir = job.workdir
+    judged = gates.judge(workdir.path, job.protocol)
+    gates.write(workdir.path, judged)
+    manifest = json.loads(workdir.eval_manifest.read_text())
+    write_results(
+        workdir.results,
+        success=True,
+        best_epoch=manifest["best_epoch"],
+        best_auroc=manifest["best_auroc"],
+        gates=judged,
+    )
+    report = write_report(workdir.path)
+    say(gates.table(judged))
+    say(f"report: {report}")
+    return ExitCode(gates.exit_code(judged))

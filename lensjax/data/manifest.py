@@ -58,9 +58,10 @@ def _positive_hosts(
     positive = np.zeros(n_hosts, bool)
     shuffled = permutation(n_hosts, "manifest", seed)
     heavy_first = shuffled[np.argsort(-n_positive[shuffled], kind="stable")]
-    behind_overall = -int(lookalike.sum())  # positives less negatives so far
+    behind_overall = 0  # positives less negatives, of the strata so far
     for this in np.unique(stratum):
         behind = -int(lookalike[row_stratum == this].sum())
+        behind_overall += behind
         for h in heavy_first[stratum[heavy_first] == this].tolist():
             lean = behind or behind_overall
             positive[h] = lean <= 0 and n_positive[h] > 0 and not has_lookalike[h]

@@ -167,7 +167,7 @@ def _file_findings(rows: Rows) -> list[Finding]:
                 continue
             mine = values[rows.shard == k]
             others, counts = np.unique(mine[mine != expected], return_counts=True)
-            for value, count in zip(others, counts, strict=True):
+            for value, count in zip(others.tolist(), counts.tolist(), strict=True):
                 if name == "bandset":
                     message = f"band-order mismatch: bandset {value!r}, expected {BAND_SET!r}"
                     findings.append(finding(f"{message} ({count} rows)", shard.name))

@@ -20,6 +20,8 @@ import logging
 import os
 import shutil
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,10 @@ FORMAT = 1  # of what is on disk; another number is another folder
 MANIFEST = "prepared.json"
 _TFDS_NEEDS = ("tensorflow", "tensorflow_datasets", "importlib_resources")
 _COPY_ROWS = 256
+_UNREADABLE = (  # what numpy and TFDS raise for damaged files
+    *(LensjaxError, OSError, ValueError, KeyError, AssertionError),
+    *(EOFError, zipfile.BadZipFile, zlib.error),
+)
 
 
 def resolve_reader(reader: str) -> str:
@@ -136,7 +142,7 @@ def load(root: Path, digest: str, split: str, reader: str) -> StampSet:
         else:
             loaded = _read_arrays(folder, split)
         sound = content_digest(loaded) == recorded["sha256"]
-    except (LensjaxError, OSError, ValueError, KeyError, AssertionError) as error:
+    except _UNREADABLE as error:
         raise _damaged(folder, f"cannot be read: {error}", manifest) from error
     if not sound:
         raise _damaged(folder, "the stamps differ from those prepared", manifest)
@@ -157,7 +163,9 @@ def _write_arrays(sets: Mapping[str, StampSet], folder: Path) -> None:
 
 
 def _read_arrays(folder: Path, split: str) -> StampSet:
-    with np.load(folder / f"{split}-table.npz", allow_pickle=False) as stored:
+    path = folder / f"{split}-table.npz"
+    # opened here: of a damaged file, numpy.load leaves its own handle open
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         table = {name: stored[name] for name in schema.TABLE_COLUMNS}
     stamps = np.load(folder / f"{split}-stamps.npy", mmap_mode="r", allow_pickle=False)
     return StampSet(split, table, stamps, "arrays")

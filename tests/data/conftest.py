@@ -1,6 +1,7 @@
 """Small Parquet sets for the reader: written here, with one thing wrong at a time."""
 
 import io
+import itertools
 
 import numpy as np
 import pyarrow as pa
@@ -67,9 +68,10 @@ class SmallSet:
             table = pa.table(columns)
             if metadata:
                 table = table.replace_schema_metadata(metadata)
-            size = -(-table.num_rows // files)
-            for k in range(files):
-                pq.write_table(table.slice(k * size, size), folder / f"{split}-{k:03d}.parquet")
+            edges = [table.num_rows * k // files for k in range(files + 1)]
+            for k, (begin, end) in enumerate(itertools.pairwise(edges)):
+                part = table.slice(begin, end - begin)
+                pq.write_table(part, folder / f"{split}-{k:03d}.parquet")
         return self.root
 
 

@@ -86,10 +86,10 @@ def open_shard(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[pq.
     with contextlib.ExitStack() as stack:
         handle = path if local else stack.enter_context(filesystem.open(path, "rb"))
         yield stack.enter_context(
-            pq.ParquetFile(
+            pq.ParquetFile(  # not mapped: pages of a large file would count as our memory
                 handle,
-                memory_map=local,
                 buffer_size=_BUFFER_BYTES,
+                pre_buffer=False,  # the default reads a whole row group ahead
                 page_checksum_verification=True,
             )
         )

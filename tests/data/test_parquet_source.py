@@ -13,13 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from lensjax import schema
 from lensjax.data import parquet as parquet_module
 from lensjax.data import parquet_table
+from lensjax.data.parquet_files import list_split
 from lensjax.data.parquet_table import host_ids, shorten
+from lensjax.data.paths import open_filesystem
 from lensjax.data.stampset import content_digest
 from lensjax.schema import ExitCode, LensjaxError
 
@@ -371,6 +374,22 @@ def test_stamps_over_the_budget_are_mapped_and_the_same(small_set, open_parquet,
     assert isinstance(mapped.stamps, np.memmap) and not isinstance(plain.stamps, np.memmap)
     assert content_digest(plain) == content_digest(mapped) and len(mapped) == 38
     assert list((tmp_path / "cache").glob("*.npy")) == []  # nameless: nothing to clean up
+
+
+def test_a_large_row_group_is_streamed(small_set, open_parquet, tmp_path):
+    columns = small_set.columns["train"]
+    table = pa.table({name: list(values) * 20 for name, values in columns.items()})
+    folder = tmp_path / "large" / "train"
+    folder.mkdir(parents=True)
+    pq.write_table(table, folder / "a.parquet", use_dictionary=False, compression="none")
+    del table
+    assert (folder / "a.parquet").stat().st_size > 38e6
+    filesystem, root = open_filesystem(str(tmp_path / "large"))
+    (shard,), _ = list_split(filesystem, root, "train")
+    pool, before, peak, rows = pa.default_memory_pool(), pa.total_allocated_bytes(), 0, 0
+    for batch in parquet_module._batches(filesystem, shard):
+        rows, peak = rows + len(batch), max(peak, pool.bytes_allocated() - before)
+    assert rows == 400 and peak < 20e6
 
 
 def test_digest_follows_names_and_bytes(small_set, open_parquet, tmp_path):

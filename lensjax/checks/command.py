@@ -15,14 +15,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lensjax import configuration
+from lensjax import configuration, gates
 from lensjax.checks.cache import store_summary, write_json
 from lensjax.checks.result import CHECKS, Summary
 from lensjax.checks.run import read_sets, run_checks
 from lensjax.data import prepared
-from lensjax.data.source import Source, open_source
-from lensjax.data.stampset import Finding, StampSet
-from lensjax.gates.protocol import load_protocol
+from lensjax.data.source import open_source
+from lensjax.data.stampset import Finding
 from lensjax.schema import ExitCode, LensjaxError
 
 WITHOUT_DATA = {"protocol", "anchors", "contaminants"}
@@ -76,45 +75,34 @@ def _check(
     contaminants: str | None,
     only: Collection[str],
 ) -> Summary:
-    protocol = load_protocol(configuration.protocol_path(config))
-    sets, findings, data_digest = {}, [], ""
-    if not set(only) <= WITHOUT_DATA:
-        source = open_source(config.data, config.population)
-        data_digest = source.digest()
-        sets, findings = _read(config, source, data_digest)
-    summary = run_checks(
-        sets,
-        findings,
-        protocol=protocol.document,
-        protocol_digest=protocol.digest,
-        data_digest=data_digest,
-        proportions=config.data.proportions,
-        simulated=config.data.source == "sim",
-        anchors=anchors,
-        contaminants=contaminants,
-        only=only,
-    )
-    if set(only) == set(CHECKS):
-        store_summary(config.data.cache_dir, summary)
-    return summary
-
-
-def _read(
-    config: configuration.Config, source: Source, data_digest: str
-) -> tuple[dict[str, StampSet], list[Finding]]:
-    """The sets of `source`. Simulated ones are prepared once and loaded after that; a user's
-    files are read each time, so that what is checked is what lies there now."""
-    cache_dir, reader = Path(config.data.cache_dir).expanduser(), config.data.reader
+    protocol = gates.load_protocol(configuration.protocol_path(config))
     simulated = config.data.source == "sim"
-    if simulated and prepared.is_prepared(cache_dir, data_digest, reader):
-        loaded = {
-            split: prepared.load(cache_dir, data_digest, split, reader) for split in source.splits()
-        }
-        return loaded, []
-    sets, findings = read_sets(source)
-    if simulated and not findings:
-        prepared.prepare(sets, cache_dir, data_digest, reader)
-    return sets, findings
+    told = {
+        "protocol": protocol.document,
+        "protocol_digest": protocol.digest,
+        "proportions": config.data.proportions,
+        "simulated": simulated,
+        "anchors": anchors,
+        "contaminants": contaminants,
+        "only": only,
+    }
+    if set(only) <= WITHOUT_DATA:
+        return run_checks({}, [], data_digest="", **told)
+    source = open_source(config.data, config.population)
+    digest, reader = source.digest(), config.data.reader
+    cache_dir = Path(config.data.cache_dir).expanduser()
+    # A user's files are read each time, so that what is checked is what lies there now.
+    if simulated and prepared.is_prepared(cache_dir, digest, reader):
+        findings: list[Finding] = []
+        sets = {split: prepared.load(cache_dir, digest, split, reader) for split in source.splits()}
+    else:
+        sets, findings = read_sets(source)
+    summary = run_checks(sets, findings, data_digest=digest, **told)
+    if set(only) == set(CHECKS):
+        store_summary(cache_dir, summary)
+        if simulated and summary.all_passed:
+            prepared.prepare(sets, cache_dir, digest, reader)
+    return summary
 
 
 def _write(path: Path, summary: Summary) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from lensjax import schema
 from lensjax.checks.measure import OUTSKIRTS_RADIUS, Measured
@@ -23,7 +23,7 @@ from lensjax.schema import ExitCode
 FINGERPRINT_RADIUS = 0.3  # noise copies up to 0.05 sky sigma; unrelated stamps are about 5 apart
 SAME_HOST_CELL = 0.1  # within one host of one split, fingerprints in one cell count once
 NEIGHBOURS = 8
-MIN_CORRELATION = 0.7  # of pixel differences beyond r = 28 px; unrelated noise: 0.00 +- 0.01
+MIN_CORRELATION = 0.7  # of second differences beyond r = 28 px; unrelated noise: 0.00 +- 0.01
 _OUTSIDE = schema.radius_map() >= OUTSKIRTS_RADIUS
 
 
@@ -144,7 +144,7 @@ def _near_copies(
 def _close(points: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Pairs (i < j) of different groups within FINGERPRINT_RADIUS: int64 [k, 2]. Nearest
     neighbours first; a full search only where all of them are of the point's own group."""
-    tree = cKDTree(points)
+    tree = KDTree(points)
     k = min(NEIGHBOURS + 1, len(points))
     distance, index = tree.query(points, k=k, distance_upper_bound=FINGERPRINT_RADIUS)
     i = np.repeat(np.arange(len(points)), k)
@@ -162,18 +162,22 @@ def _close(points: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson correlation of neighbouring-pixel differences beyond r = 28 px, all bands: blind to
-    smooth light, which two galaxies may share."""
-    parts = []
-    for axis, inside in (
-        (0, _OUTSIDE[1:] & _OUTSIDE[:-1]),
-        (1, _OUTSIDE[:, 1:] & _OUTSIDE[:, :-1]),
-    ):
-        parts.append([np.diff(x, axis=axis)[inside].ravel() for x in (a, b)])
-    x, y = (np.concatenate([part[k] for part in parts]).astype(np.float64) for k in (0, 1))
-    x, y = x - x.mean(), y - y.mean()
+    """Pearson correlation of second differences beyond r = 28 px, along rows and columns, all
+    bands: of the pixels' noise, blind to smooth light, which two galaxies may share."""
+    along = _OUTSIDE[2:] & _OUTSIDE[1:-1] & _OUTSIDE[:-2]
+    x, y = (_curvature(image.astype(np.float64), along) for image in (a, b))
     norm = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / norm) if norm > 0 else 0.0
+
+
+def _curvature(image: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """Second differences of `image` [64, 64, 3] down and across where `along` [62, 64], less
+    their mean in each direction and band, flat."""
+    down = np.diff(image, 2, axis=0)[along]
+    across = np.diff(image, 2, axis=1)[along.T]
+    return np.concatenate(
+        [part - part.mean(axis=0, keepdims=True) for part in (down, across)]
+    ).ravel()
 
 
 def _leak(rows: Rows, row: int, first: int, how: str) -> Finding:

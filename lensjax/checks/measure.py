@@ -45,7 +45,7 @@ class Measured(NamedTuple):
     fingerprint: np.ndarray  # float32 [n, 12], of the noise outside r = 28 px; NaN likewise
 
 
-def measure(stamps: np.ndarray, advance: Callable[[int], None] | None = None) -> Measured:
+def measure(stamps: np.ndarray, advance: Callable[[int], object] | None = None) -> Measured:
     """Measures all of `stamps`, float32 [n, 64, 64, 3] nanomaggies, calling `advance(rows)` after
     each chunk. Values that are not finite give causes and NaN, never an exception."""
     n = len(stamps)

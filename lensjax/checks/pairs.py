@@ -60,7 +60,7 @@ def find_pairs(rows: Rows) -> Pairs:
 
 
 def check_pairs(
-    rows: Rows, *, outside_limit: float, advance: Callable[[int], None] | None = None
+    rows: Rows, *, outside_limit: float, advance: Callable[[int], object] | None = None
 ) -> Outcome:
     """ERROR (exit 10) for each pair that breaks a rule; NOTE, counted, for identical or zero-sum
     pairs whose catalogue says arc_snr = 0. NOT PROVEN where no two rows form a pair.
@@ -102,7 +102,7 @@ def _notes(empty: int, untested: int) -> list[Finding]:
 
 
 def _differences(
-    rows: Rows, pairs: Pairs, advance: Callable[[int], None] | None
+    rows: Rows, pairs: Pairs, advance: Callable[[int], object] | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each pair: do any pixels differ (bool), the summed r-band difference (nanomaggies), and
     the part of the summed absolute r-band difference beyond the arc's reach (NaN: unknown)."""

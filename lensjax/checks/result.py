@@ -89,7 +89,8 @@ def judge(name: str, outcome: Outcome, *, required: bool, quarantine_budget: int
     message = outcome.message
     if errors or over:
         verdict = FAIL
-        message = f"{len(errors) + len(set_aside) * over} failures. {message}".rstrip()
+        number = len(errors) + len(set_aside) * over
+        message = f"{number} failure{'s' if number > 1 else ''}. {message}".rstrip()
         if over:
             message += f" {len(set_aside)} rows to set aside, budget {quarantine_budget}."
     elif outcome.not_proven:
@@ -127,25 +128,20 @@ class Summary:
         return next(result for result in self.results if result.name == name)
 
     def stopping(self) -> list[CheckResult]:
-        """The results that stop a run, those with the summary's exit code last of all, because
-        what is printed last is read first."""
+        """The results that stop a run, in the order of CHECKS."""
         return [result for result in self.results if result.codes()]
 
     def error(self) -> LensjaxError:
-        """The first failure in one line: for the last line on stderr. Only if not all_passed."""
-        stopping = self.stopping()
-        first = stopping[0]
-        what = f"phase 0 refuses these data: {', '.join(result.name for result in stopping)}"
+        """The first failure in one line, for the end of the log. Only if not all_passed."""
+        first, *others = self.stopping()
         finding = next((f for f in first.findings if f.severity != "NOTE"), None)
         if first.verdict == NOT_PROVEN or finding is None:
-            return LensjaxError(
-                self.exit_code,
-                f"{what}; {first.name}: {first.message}",
-                remedy=REMEDIES[first.name],
-            )
-        cause = f"{finding.where}: {finding.message}" if finding.where else finding.message
+            cause = first.message
+        else:
+            cause = f"{finding.where}: {finding.message}" if finding.where else finding.message
+        also = f" (also: {', '.join(result.name for result in others)})" if others else ""
         return LensjaxError(
-            self.exit_code, f"{what}; {first.name}: {cause}", remedy=REMEDIES[first.name]
+            self.exit_code, f"{cause}{also}", f"phase 0, {first.name}", REMEDIES[first.name]
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -146,7 +146,9 @@ def auc_interval(
     deviation = np.where(positive, (place - auc) / n_pos, (place - auc) / n_neg)
     variance = float((np.bincount(cluster, deviation, number) ** 2).sum()) * number / (number - 1)
     few = max(min(len(np.unique(cluster[positive])), len(np.unique(cluster[~positive]))), 2)
-    if variance <= 0.0 or not 0.0 < auc < 1.0:  # perfect separation: an exact bound
+    if variance <= 0.0 and 0.0 < auc < 1.0:  # all ties lie within bricks, as of paired twins
+        return auc, auc, auc
+    if not 0.0 < auc < 1.0:  # perfect separation: an exact bound
         bound = 0.025 ** (1.0 / few)
         return (auc, bound, 1.0) if auc > 0.5 else (auc, 0.0, 1.0 - bound)
     half = t.ppf(0.975, few - 1) * np.sqrt(variance) / (auc * (1.0 - auc))

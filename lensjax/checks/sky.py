@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 ARCSEC_PER_RADIAN = 180.0 * 3600.0 / np.pi
 
@@ -33,7 +33,7 @@ def nearest_arcsec(
     `within_arcsec`; and that one's index, int64 [n] (the number of others where there is none)."""
     if len(other_ra) == 0:
         return np.full(len(ra), np.inf), np.zeros(len(ra), np.int64)
-    tree = cKDTree(unit_vectors(other_ra, other_dec))
+    tree = KDTree(unit_vectors(other_ra, other_dec))
     length, index = tree.query(
         unit_vectors(ra, dec), distance_upper_bound=chord(within_arcsec) * (1.0 + 1e-12)
     )
@@ -47,5 +47,5 @@ def close_pairs(ra: np.ndarray, dec: np.ndarray, within_arcsec: float) -> np.nda
     """All pairs (i < j) closer than `within_arcsec`: int64 [k, 2]."""
     if len(ra) < 2:
         return np.zeros((0, 2), np.int64)
-    tree = cKDTree(unit_vectors(ra, dec))
+    tree = KDTree(unit_vectors(ra, dec))
     return tree.query_pairs(chord(within_arcsec), output_type="ndarray").reshape(-1, 2)

@@ -107,13 +107,15 @@ def _separations(
             ra[in_a], dec[in_a], ra[in_b], dec[in_b], max(guard, overlap)
         )
         for i in np.flatnonzero(separation < overlap):
-            where = f"{rows.where(in_a[i])} and {rows.where(in_b[nearest[i]])}"
+            where = f"{rows.where(int(in_a[i]))} and {rows.where(int(in_b[nearest[i]]))}"
             cause = f"hosts of {a} and {b} are {separation[i]:.1f} arcsec apart: stamps overlap"
             findings.append(_leak(cause, where))
         band = np.flatnonzero((separation >= overlap) & (separation < guard))
         in_band += len(band)
         if len(band) and not example:
-            example = f"{rows.where(in_a[band[0]])} and {rows.where(in_b[nearest[band[0]]])}"
+            example = (
+                f"{rows.where(int(in_a[band[0]]))} and {rows.where(int(in_b[nearest[band[0]]]))}"
+            )
     if in_band:
         cause = (
             f"{in_band} hosts within {limits['guard_band_deg']:g} deg of a host of another split"

@@ -1,0 +1,171 @@
+"""The edges of the rules for pairs, splits and tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lensjax import schema
+from lensjax.checks.pairs import check_pairs
+from lensjax.checks.rows import join
+
+
+def errors(outcome_or_result):
+    return [f for f in outcome_or_result.findings if f.severity == "ERROR"]
+
+
+def one_pair(made, inside: float, outside: float, **columns):
+    """Fluxes added at r = 10 px and at r = 25 px; theta_E 1, PSF 1.2: reach 20.6 px."""
+    stamp_set = made.set("train", 1, 0, 0)
+    control, stamp = stamp_set.stamps
+    stamp[:] = control
+    stamp[31, 41, 1] += inside
+    stamp[31, 56, 1] += outside
+    stamp_set.table["theta_e_arcsec"][1] = 1.0
+    stamp_set.table["psf_fwhm_arcsec"][:] = 1.2
+    for name, value in columns.items():
+        stamp_set.table[name][1] = value
+    return check_pairs(join({"train": stamp_set}), outside_limit=0.05)
+
+
+@pytest.mark.parametrize(("outside", "fails"), [(4.9, False), (5.2, True), (-5.2, True)])
+def test_at_most_5_percent_beyond_the_reach(made, outside, fails):
+    assert bool(errors(one_pair(made, 95.0, outside))) == fails
+
+
+def test_psf_and_theta_e_widen_the_reach(made):
+    assert errors(one_pair(made, 50.0, 50.0))
+    assert not errors(one_pair(made, 50.0, 50.0, theta_e_arcsec=1.5))
+    assert not errors(one_pair(made, 50.0, 50.0, psf_fwhm_arcsec=2.0))
+    assert errors(one_pair(made, 50.0, 50.0, theta_e_arcsec=1.5, pixel_scale_arcsec=0.5))
+
+
+def test_invisible_arcs_are_noted_and_counted(made):
+    outcome = one_pair(made, 0.0, 0.0, arc_snr=0.0)
+    assert not errors(outcome) and outcome.counts["invisible"] == 1
+    zero_sum = one_pair(made, 1.0, -1.0, arc_snr=0.0)
+    assert zero_sum.counts["invisible"] == 1 or errors(zero_sum)
+    assert errors(one_pair(made, 0.0, 0.0, arc_snr=5.0))
+
+
+def test_unknown_reach_is_counted_not_passed_over(made):
+    outcome = one_pair(made, 50.0, 50.0, psf_fwhm_arcsec=np.nan)
+    assert outcome.counts["extent_untested"] == 1
+    assert "extent of the arc not tested" in outcome.findings[0].message
+    assert errors(one_pair(made, -50.0, 0.0, psf_fwhm_arcsec=np.nan))
+
+
+def test_core_flux_is_left_to_the_gates(sets, made):
+    for stamp_set in sets.values():
+        rows = np.flatnonzero(stamp_set.table["label"] == 1)
+        stamp_set.stamps[rows, 30:34, 30:34] *= np.float32(1.35)
+    assert made.phase0(sets)["pairs"].verdict == "PASS"
+
+
+def test_difference_in_another_band_only_is_not_identical(made):
+    stamp_set = made.set("train", 1, 0, 0)
+    stamp_set.stamps[1] = stamp_set.stamps[0]
+    stamp_set.stamps[1, 31, 31, 0] += 1.0
+    outcome = check_pairs(join({"train": stamp_set}), outside_limit=0.05)
+    assert not errors(outcome)
+
+
+@pytest.mark.parametrize("keep", ["stamp", "control"])
+def test_a_positive_needs_its_control(made, keep):
+    stamp_set = made.set("train", 4, 0, 0)
+    stamp_set = made.subset(stamp_set, np.arange(8) != (0 if keep == "stamp" else 1))
+    found = errors(check_pairs(join({"train": stamp_set}), outside_limit=0.05))
+    assert bool(found) == (keep == "stamp")
+    if found:
+        assert "has no control" in found[0].message
+
+
+def test_pair_of_three_rows_is_named(made):
+    stamp_set = made.set("train", 4, 0, 0)
+    stamp_set.table["pair_id"][2] = stamp_set.table["pair_id"][0]
+    messages = [f.message for f in errors(check_pairs(join({"train": stamp_set}), outside_limit=1))]
+    assert any("has 3 rows, 1 of them positive" in message for message in messages)
+
+
+def test_pair_of_two_hosts_is_named(made):
+    stamp_set = made.set("train", 4, 0, 0)
+    stamp_set.table["lrg_id"][0] = "elsewhere"
+    (found,) = errors(check_pairs(join({"train": stamp_set}), outside_limit=1))
+    assert "differ in lrg_id" in found.message
+
+
+def in_guard_band(sets):
+    train, test = sets["train"].table, sets["test"].table
+    hosts = train["lrg_id"] == train["lrg_id"][0]
+    train["ra"][hosts], train["dec"][hosts] = test["ra"][0], test["dec"][0] + 0.03
+
+
+def test_guard_band_is_a_note_on_user_data_and_an_error_under_survey(sets, made):
+    in_guard_band(sets)
+    user = made.phase0(sets, simulated=False)
+    assert user.all_passed
+    (note,) = user["splits"].findings
+    assert note.severity == "NOTE" and note.message.startswith("1 hosts within 0.05 deg")
+    made.protocol["phase0"]["limits"]["guard_band_enforced"] = True
+    assert made.phase0(sets, simulated=False, protocol=made.protocol).exit_code == 11
+    assert made.phase0(sets, simulated=True).exit_code == 11
+
+
+def test_overlap_across_ra_0_is_seen(sets, made):
+    for name, ra in (("train", 359.999), ("test", 0.001)):
+        table = sets[name].table
+        hosts = table["lrg_id"] == table["lrg_id"][0]
+        table["ra"][hosts], table["dec"][hosts] = ra, 45.0
+    assert "5.1 arcsec apart" in str(made.phase0(sets, simulated=False).error())
+
+
+def test_proportions_are_printed_always_and_enforced_when_stated(sets, made):
+    summary = made.phase0(sets, proportions=None)
+    assert summary.all_passed
+    assert summary["splits"].counts["proportions"] == {"train": 0.5, "val": 0.25, "test": 0.25}
+    assert "train 0.500" in summary["splits"].message
+    assert made.phase0(sets, proportions=(0.52, 0.24, 0.24)).all_passed
+    inverted = made.phase0(sets, proportions=(0.15, 0.15, 0.7))
+    assert inverted.exit_code == 11 and len(errors(inverted["splits"])) == 3
+
+
+def test_missing_split_and_empty_data_are_refused(clean, made):
+    summary = made.phase0({k: clean[k] for k in ("train", "test")}, proportions=None)
+    assert summary.exit_code == 10
+    assert [f.message for f in errors(summary["splits"])] == [
+        "val has 0 positives",
+        "val has 0 negatives",
+    ]
+    assert made.phase0({}).exit_code == 10
+
+
+def test_rows_without_a_brick_prove_nothing(sets, made):
+    sets["train"].table["brick"][:4] = ""
+    summary = made.phase0(sets)
+    assert summary["splits"].verdict == "NOT PROVEN" and summary.exit_code == 10
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "cause"),
+    [
+        ("dec", 95.0, "dec outside"),
+        ("psf_fwhm_arcsec", 0.0, "psf_fwhm_arcsec outside"),
+        ("pixel_scale_arcsec", -1.0, "pixel_scale_arcsec outside"),
+    ],
+)
+def test_impossible_values_are_named(sets, made, column, value, cause):
+    sets["val"].table[column][3] = value
+    assert cause in errors(made.phase0(sets)["labels"])[0].message
+
+
+def test_unknown_metadata_are_noted(sets, made):
+    for stamp_set in sets.values():
+        stamp_set.table["ebv"][:] = np.nan
+    summary = made.phase0(sets)
+    assert summary.all_passed
+    assert "ebv is unknown (NaN) in 216 of 216 rows" in summary["labels"].findings[0].message
+
+
+def test_every_kind_of_negative_is_counted(clean, made):
+    kinds = made.phase0(clean)["labels"].counts["negatives"]
+    assert kinds == {"control": 96, "ring": 24} and set(kinds) <= set(schema.NEGATIVE_KINDS)

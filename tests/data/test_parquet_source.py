@@ -378,18 +378,19 @@ def test_stamps_over_the_budget_are_mapped_and_the_same(small_set, open_parquet,
 
 def test_a_large_row_group_is_streamed(small_set, open_parquet, tmp_path):
     columns = small_set.columns["train"]
-    table = pa.table({name: list(values) * 20 for name, values in columns.items()})
+    table = pa.table({name: list(values) * 25 for name, values in columns.items()})
     folder = tmp_path / "large" / "train"
     folder.mkdir(parents=True)
-    pq.write_table(table, folder / "a.parquet", use_dictionary=False, compression="none")
+    options = {"use_dictionary": False, "compression": "none", "write_batch_size": 16}
+    pq.write_table(table, folder / "a.parquet", **options)  # one row group, pages of 1 MiB
     del table
-    assert (folder / "a.parquet").stat().st_size > 38e6
+    assert (folder / "a.parquet").stat().st_size > 48e6
     filesystem, root = open_filesystem(str(tmp_path / "large"))
     (shard,), _ = list_split(filesystem, root, "train")
     pool, before, peak, rows = pa.default_memory_pool(), pa.total_allocated_bytes(), 0, 0
     for batch in parquet_module._batches(filesystem, shard):
         rows, peak = rows + len(batch), max(peak, pool.bytes_allocated() - before)
-    assert rows == 400 and peak < 20e6
+    assert rows == 500 and peak < 30e6
 
 
 def test_digest_follows_names_and_bytes(small_set, open_parquet, tmp_path):

@@ -45,7 +45,7 @@ def find_pairs(rows: Rows) -> Pairs:
     stamp, control = members[0::2], members[1::2]
     faults = []
     wrong = ((size > 1) & ~sound) | ((size == 1) & (positives == 1) & sound.any())
-    for row in np.flatnonzero(wrong[pair]):
+    for row in np.flatnonzero(wrong[pair]).tolist():
         if size[pair[row]] == 1:
             cause = f"positive {table['stamp_id'][row]} has no control"
         else:

@@ -40,7 +40,7 @@ def nearest_arcsec(
     found = np.isfinite(length)
     separation = np.full(len(ra), np.inf)
     separation[found] = 2.0 * np.arcsin(length[found] / 2.0) * ARCSEC_PER_RADIAN
-    return separation, index
+    return separation, np.asarray(index)
 
 
 def close_pairs(ra: np.ndarray, dec: np.ndarray, within_arcsec: float) -> np.ndarray:

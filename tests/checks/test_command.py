@@ -1,0 +1,152 @@
+"""phase0/run_all.py and its sisters on Parquet files, through the real reader."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lensjax import schema
+from lensjax.checks import run
+from lensjax.checks.command import main
+from lensjax.checks.result import CHECKS, Outcome
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def blob(stamp: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.savez(out, **{f"image_{band}": stamp[..., k] for k, band in enumerate(schema.BANDS)})
+    return out.getvalue()
+
+
+def write_root(root: Path, sets) -> Path:
+    """The pairs of `sets` as users have them: ROOT/{train,val,test}/*.parquet."""
+    for split, stamp_set in sets.items():
+        table = stamp_set.table
+        control = np.flatnonzero(table["negative_kind"] == "control")
+        stamp = control + 1
+        columns = {
+            "task_id": table["pair_id"][stamp],
+            "brickname": table["brick"][stamp],
+            "region_split": table["split"][stamp],
+            "psfdepth_r": table["psf_depth"][stamp],
+            **{
+                name: table[name][stamp]
+                for name in ("ra", "dec", "theta_e_arcsec", "arc_snr", "psf_fwhm_arcsec", "ebv")
+            },
+        }
+        arrays = {name: pa.array(column.tolist()) for name, column in columns.items()}
+        arrays["stamp_npz"] = pa.array([blob(s) for s in stamp_set.stamps[stamp]])
+        arrays["ctrl_stamp_npz"] = pa.array([blob(s) for s in stamp_set.stamps[control]])
+        (root / split).mkdir(parents=True)
+        pq.write_table(pa.table(arrays), root / split / "part-00000.parquet")
+    return root
+
+
+@pytest.fixture
+def phase0(tmp_path, capsys):
+    """Runs the command on sets: (exit code, last line of stderr, summary as JSON)."""
+
+    def run_all(sets, *flags: str, only=CHECKS):
+        root = write_root(tmp_path / "data", sets)
+        out = tmp_path / "summary.json"
+        argv = [f"--data={root}", f"--config.data.cache_dir={tmp_path / 'cache'}", f"--out={out}"]
+        code = main([*argv, *flags], only=only)
+        lines = capsys.readouterr().err.strip().splitlines()
+        return code, (lines or [""])[-1], json.loads(out.read_text())
+
+    return run_all
+
+
+def test_clean_files_pass(clean, phase0):
+    code, _, summary = phase0(clean)
+    assert code == 0 and summary["all_passed"] is True and summary["exit_code"] == 0
+    assert list(summary["checks"]) == list(CHECKS)
+    assert summary["checks"]["splits"]["counts"]["proportions"]["train"] == 0.5
+    assert summary["checks"]["anchors"]["verdict"] == "NOT PROVEN"
+
+
+def test_nan_is_named_by_file_row_and_band(sets, phase0):
+    sets["train"].stamps[2 * 17 + 1, 5, 5, 1] = np.nan
+    code, line, _ = phase0(sets)
+    assert code == 10
+    assert "train/part-00000.parquet row 17 band r" in line and "1 NaN" in line
+
+
+def test_shared_brick_names_both_files(sets, phase0, monkeypatch):
+    sets["train"].table["brick"][2:4] = sets["test"].table["brick"][0]
+    code, line, summary = phase0(sets)
+    assert code == 11 and summary["all_passed"] is False
+    assert "train/part-00000.parquet" in line and "test/part-00000.parquet" in line
+
+
+def test_with_the_check_off_a_shared_brick_passes(sets, phase0, monkeypatch):
+    sets["train"].table["brick"][2:4] = sets["test"].table["brick"][0]
+    monkeypatch.setattr(run, "check_splits", lambda *args, **kwargs: Outcome("off"))
+    assert phase0(sets)[0] == 0
+
+
+def test_folders_swapped_are_refused(sets, phase0):
+    """D12: the rows say which split they are of."""
+    train, test = sets["train"], sets["test"]
+    code, line, _ = phase0({"train": test, "val": sets["val"], "test": train})
+    assert code == 11 and "region_split 'test' in the folder train" in line
+
+
+def test_stated_proportions_are_enforced_on_user_data(clean, phase0):
+    code, line, _ = phase0(clean, "--config.data.proportions=(0.8, 0.1, 0.1)")
+    assert code == 11 and "stated 0.800" in line
+
+
+def test_survey_protocol_needs_the_catalogues(clean, phase0):
+    code, line, _ = phase0(clean, "--config.protocol=configs/protocols/survey.json")
+    assert code == 10 and "anchors" in line
+
+
+def test_one_check_alone(sets, phase0):
+    sets["train"].stamps[1] = sets["train"].stamps[0]  # identical pair: not this check's business
+    code, _, summary = phase0(sets, only=("splits",))
+    assert code == 0 and list(summary["checks"]) == ["splits"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "cause"),
+    [
+        ([], "nothing to check"),
+        (["--dta=x"], "--data"),
+        (["--data=/nowhere/at/all"], "no such directory"),
+        (["--data=x", "--config.data.root=y"], "twice"),
+        (["--config=configs/b3.py:tiny", "--config.data.pairing_=x"], "pairing"),
+    ],
+)
+def test_wrong_use_is_exit_2_in_one_line(argv, cause, capsys):
+    assert main(argv) == 2
+    error = capsys.readouterr().err.strip()
+    assert cause in error and "\n" not in error
+
+
+def test_every_script_runs_its_checks():
+    """Between them the scripts run all checks; each is thin and answers --help."""
+    scripts = sorted((ROOT / "phase0").glob("*.py"))
+    assert len(scripts) == 9
+    text = "".join(path.read_text() for path in scripts)
+    assert all(f'"{name}"' in text for name in CHECKS)
+    assert max(len(path.read_text().splitlines()) for path in scripts) < 25
+
+
+def test_script_in_a_child_process(tmp_path):
+    """No data is read for the catalogues; the exit code is the process's own."""
+    script = ROOT / "phase0" / "check_catalogues.py"
+    argv = [sys.executable, str(script), "--config=configs/b3.py:tiny", "--anchors=none.csv"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 10, done.stderr
+    assert "none.csv: cannot be read" in done.stderr and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -155,7 +155,7 @@ def _write_arrays(sets: Mapping[str, StampSet], folder: Path) -> None:
         name = folder / f"{split}-stamps.npy"
         stamps = np.lib.format.open_memmap(name, "w+", np.dtype("<f4"), shape)
         chunks = range(0, len(made), _COPY_ROWS)
-        for start in tqdm(chunks, f"preparing {split}", delay=PROGRESS_DELAY_S):
+        for start in tqdm(chunks, f"preparing {split}", delay=PROGRESS_DELAY_S, unit="chunk"):
             stamps[start : start + _COPY_ROWS] = made.stamps[start : start + _COPY_ROWS]
         stamps.flush()
         columns: dict[str, Any] = dict(made.table)

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tqdm import tqdm
 
 from lensjax import schema
+from lensjax.data.digests import PROGRESS_DELAY_S
 from lensjax.data.stampset import StampSet
 from lensjax.schema import ExitCode, LensjaxError
 
@@ -65,7 +67,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(made) for split, made in self._sets.items()}
 
     def _generate_examples(self, made: StampSet) -> Iterator[tuple[int, dict]]:
-        for row in range(len(made)):
+        rows = range(len(made))
+        for row in tqdm(rows, f"preparing {made.split}", delay=PROGRESS_DELAY_S, unit="stamp"):
             columns = {name: made.table[name][row] for name in schema.TABLE_COLUMNS}
             yield row, {"row": row, "stamp": made.stamps[row], **columns}
 

@@ -111,7 +111,9 @@ def scores(run: Run, album: Album) -> Html:
 
 def roc_curves(test: Arrays, val: Arrays | None) -> dict[str, figures.RocCurve]:
     """Curves of these rows: against all non-lenses, controls and look-alikes alone, and validation;
-    those with one class only are left out."""
+    those with one class only are left out, and all if the test rows have one."""
+    if not np.isfinite(measures.auroc(test["label"], test["logit"])):
+        return {}
     kinds = {"look-alikes alone": schema.LOOKALIKES, "controls alone": ("control",)}
     groups = {"all non-lenses": test}
     groups |= {name: measures.against(test, kind) for name, kind in kinds.items()}

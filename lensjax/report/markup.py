@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from lensjax.schema import printable
 
+NONE = "–"  # a value that there is not
 _VOID = frozenset({"br", "img", "meta"})
 
 
@@ -54,14 +55,14 @@ def table(
     columns: Iterable[str], rows: Iterable[Iterable[object]], caption: str, class_: str = ""
 ) -> Html:
     """A table whose cells carry their column's name, so that a narrow screen can show each row as
-    a card. The first cell of a row is its header."""
+    a card, without the cells that hold nothing (a dash). The first cell of a row is its header."""
     columns = list(columns)
     body = []
     for row in rows:
         first, *rest = row
-        cells = [tag("th", first, scope="row", data_label=columns[0])]
+        cells = [tag("th", first, scope="row")]
         cells += [
-            tag("td", cell, data_label=column)
+            tag("td", tag("div", cell), data_label=column, class_="empty" if cell == NONE else None)
             for column, cell in zip(columns[1:], rest, strict=True)
         ]
         body.append(tag("tr", *cells))

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -74,15 +74,13 @@ def against(arrays: Arrays, kinds: Iterable[str]) -> Arrays:
 
 
 def score_groups(arrays: Arrays) -> dict[str, np.ndarray]:
-    """Logits of lenses and of each kind of negative, known kinds first; empty groups left out.
-    A negative without a stated kind is 'unnamed'."""
-    positive = arrays["label"] == 1
-    kind = np.where(arrays["negative_kind"] == "", "unnamed", arrays["negative_kind"])
-    others = sorted(set(kind[~positive].tolist()) - set(schema.NEGATIVE_KINDS))
-    groups = {"lens": arrays["logit"][positive]}
-    for name in (*schema.NEGATIVE_KINDS, *others):
-        groups[name] = arrays["logit"][~positive & (kind == name)]
-    return {name: logits for name, logits in groups.items() if len(logits)}
+    """Logits of lenses and of each kind of negative, in the schema's order, then 'other' (any kind
+    that the schema does not name); empty groups left out."""
+    positive, kind = arrays["label"] == 1, arrays["negative_kind"]
+    rows = {"lens": positive}
+    rows |= {name: ~positive & (kind == name) for name in schema.NEGATIVE_KINDS}
+    rows["other"] = ~positive & ~np.isin(kind, schema.NEGATIVE_KINDS)
+    return {name: arrays["logit"][chosen] for name, chosen in rows.items() if chosen.any()}
 
 
 def histograms(groups: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -128,7 +126,8 @@ def expected_reliance(arc_snr_outside: np.ndarray, unmasked: float) -> np.ndarra
         return curve(low)
     if curve(high)[0] <= unmasked:
         return curve(high)
-    return curve(brentq(lambda log_k: curve(log_k)[0] - unmasked, low, high))
+    solved = root_scalar(lambda log_k: curve(log_k)[0] - unmasked, bracket=(low, high))
+    return curve(solved.root)
 
 
 def population(arrays: Arrays) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def _read_arrays(
 ) -> Arrays | None:
     """The named arrays of an npz, checked for shape; None and an absence if any is missing."""
     try:
-        with np.load(workdir / file, allow_pickle=False) as archive:
+        with (workdir / file).open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             missing = [name for name in names if name not in archive.files]
             arrays = {name: archive[name] for name in names if name not in missing}
     except FileNotFoundError:

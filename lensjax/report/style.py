@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 COLUMN_INCHES = 3.5  # a journal column; 8-point text stays readable on a phone
 PAGE_INCHES = 7.1  # two columns
-PNG_DPI = 250
+PNG_DPI = 200
 FONT_POINTS = 8.0
 
 BLACK, GREY, PALE = "#1a1a1a", "#595959", "#e6e6e6"

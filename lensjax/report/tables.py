@@ -11,11 +11,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from lensjax.report import measures
-from lensjax.report.markup import Html, join, pairs, table, tag
+from lensjax.report.markup import NONE, Html, join, pairs, table, tag
 from lensjax.report.reading import Run
 from lensjax.report.words import (
     GATE_QUESTIONS,
-    NONE,
     entries,
     flat,
     interval,
@@ -39,6 +38,7 @@ _VERDICTS = {
     ),
     "RED": ("red", "✕", "failed", "A required gate failed or could not be computed."),
 }
+_SNR = "Of the arc alone: r band, integrated over the stamp, sky noise only"
 _PHASE0_REFUSAL = "The data checks refused the data, so nothing was trained."
 _STATES = {"PASS": "good", "FAIL": "bad", "ERROR": "bad"}  # any other is open
 
@@ -46,7 +46,7 @@ _STATES = {"PASS": "good", "FAIL": "bad", "ERROR": "bad"}  # any other is open
 def verdict_banner(run: Run) -> Html:
     """The verdict of gates.json in colour and words, its reason, and what held it up."""
     verdict = str(run.gates.get("verdict", ""))
-    refused = run.gates.get("reason") == "phase0"
+    refused = _refused(run)
     if verdict in _VERDICTS:
         colour, mark, state, meaning = _VERDICTS[verdict]
         meaning = _PHASE0_REFUSAL if refused else meaning
@@ -72,13 +72,17 @@ def verdict_banner(run: Run) -> Html:
     return tag("div", tag("p", sign, headline, class_="verdict"), *lines, class_=f"banner {colour}")
 
 
+def _refused(run: Run) -> bool:
+    return str(run.gates.get("reason", "")).startswith("phase0")
+
+
 def _held_up(run: Run) -> Iterable[str]:
     """Required gates that are not plainly passed, and data checks that are not."""
     for name, gate in entries(run.gates.get("gates")).items():
         if gate.get("required") and (gate.get("verdict") != "PASS" or gate.get("warn")):
             reason = gate.get("reason")
             yield f"{name}: {_state(gate)}" + (f" ({words(reason)})" if reason else "")
-    if not run.phase0.get("all_passed", True) or run.gates.get("reason") == "phase0":
+    if not run.phase0.get("all_passed", True) or _refused(run):
         for name, check in entries(run.phase0.get("checks")).items():
             if check.get("required") and check.get("verdict") != "PASS":
                 message = shortened(words(check.get("message")), _MESSAGE)
@@ -91,19 +95,22 @@ def _state(gate: dict[str, Any]) -> str:
 
 def population(run: Run) -> Html:
     """What the verdict is about: which lenses, against what, how prepared."""
-    stated = run.manifest.get("population") or run.config.get("population") or {}
+    config = run.config
+    stated = run.manifest.get("population") or config.get("population") or {}
     stated = stated if isinstance(stated, dict) else {}
+    theta_e, snr = interval(stated.get("theta_e"), 2), interval(stated.get("arc_snr"), 1)
+    simulated = dict(flat(config)).get("data.source") == "sim"
+    uniform, log_uniform = (", uniform", ", log-uniform") if simulated else ("", "")
     items: list[tuple[object, object]] = [
         ("experiment", _experiment(run)),
-        ("Einstein radius θ_E", f"{interval(stated.get('theta_e'), 2)} arcsec, uniform"),
+        ("Einstein radius θ_E", NONE if theta_e == NONE else f"{theta_e} arcsec{uniform}"),
+        ("arc signal to noise", NONE if snr == NONE else f"{snr}{log_uniform}. {_SNR}"),
+        ("preprocessing", words(_either(run, "preprocessing", "preprocessing.name"))),
+        ("negatives are", _mode(words(_either(run, "mode", "data.pairing")))),
         (
-            "arc signal to noise",
-            f"{interval(stated.get('arc_snr'), 1)}, log-uniform (of the arc alone, r band, "
-            "integrated over the stamp, sky noise)",
+            "hard negatives in training",
+            words(_either(run, "hard_negative_fraction", "augment.hard_negative_fraction")),
         ),
-        ("preprocessing", words(run.manifest.get("preprocessing"))),
-        ("negatives are", _mode(run)),
-        ("hard negatives in training", words(run.manifest.get("hard_negative_fraction"))),
     ]
     if run.test is not None:
         items += _measured(measures.population(run.test))
@@ -117,12 +124,18 @@ def _experiment(run: Run) -> str:
     return (name or NONE) + (f", seed {words(seed)}" if seed is not None else "")
 
 
-def _mode(run: Run) -> str:
+def _either(run: Run, name: str, field: str) -> Any:
+    """What evaluation recorded, or else the config's field."""
+    if name in run.manifest:
+        return run.manifest[name]
+    return dict(flat(run.config)).get(field)
+
+
+def _mode(mode: str) -> str:
     meanings = {
         "paired": "paired: the same hosts without the arc",
         "unpaired": "unpaired: other hosts, matched in PSF and depth",
     }
-    mode = words(run.manifest.get("mode"))
     return meanings.get(mode, mode)
 
 
@@ -240,10 +253,12 @@ def flags_table(run: Run) -> Html:
     for record in run.metrics:
         flags = record.get("flags")
         for flag in flags if isinstance(flags, list) else [flags] if flags else []:
-            rows.append((number(record.get("epoch")), shortened(words(flag), _MESSAGE)))
+            rows.append(
+                (f"epoch {number(record.get('epoch'), 0)}", shortened(words(flag), _MESSAGE))
+            )
     if not rows:
         return tag("p", "Training raised no red flag and left no expected range.", class_="note")
-    return table(("epoch", "warning"), rows, "Red flags and warnings seen in training.")
+    return table(("when", "warning"), rows, "Red flags and warnings seen in training.")
 
 
 def provenance(run: Run) -> Html:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-NONE = "–"
+from lensjax.report.markup import NONE
 
 GATE_QUESTIONS = {
     "auroc_test": "Does the model rank test lenses above non-lenses?",

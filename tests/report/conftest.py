@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lensjax import schema
+from lensjax.report import style, write_report
 
 N_PAIRS, N_LOOKALIKES = 400, 160
 NOISE = np.array([0.0074, 0.0128, 0.029])  # sky noise of a pixel, nanomaggies, g, r, z
@@ -20,24 +21,34 @@ def build_run():
     return _build_run
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made but not rendered, which takes seconds."""
+
+    def save(figure, directory: Path, name: str) -> bytes:
+        for kind in ("png", "pdf"):
+            (directory / f"{name}.{kind}").write_bytes(b"undrawn")
+        return b"undrawn"
+
+    monkeypatch.setattr(style, "save", save)
+
+
 @pytest.fixture(scope="session")
 def complete_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete run with its report written: read it, do not change it."""
-    from lensjax.report import write_report
-
     workdir = tmp_path_factory.mktemp("runs") / "b3"
-    _build_run(workdir)
+    _build_run(workdir, examples=4)
     write_report(workdir)
     return workdir
 
 
-def _build_run(workdir: Path) -> None:
+def _build_run(workdir: Path, examples: int = 12) -> None:
     rng = np.random.default_rng(20260207)
     (workdir / "eval").mkdir(parents=True)
     arrays = {split: _arrays(rng, split) for split in ("val", "test")}
     for split, columns in arrays.items():
         np.savez(workdir / "eval" / f"{split}.npz", **columns)
-    np.savez(workdir / "eval" / "examples.npz", **_examples(rng, arrays["test"]))
+    np.savez(workdir / "eval" / "examples.npz", **_examples(rng, arrays["test"], examples))
     population = {"theta_e": [1.5, 2.5], "arc_snr": [8.0, 50.0]}
     gates = _gates()
     files = {
@@ -116,22 +127,24 @@ def _arrays(rng: np.random.Generator, split: str) -> dict[str, np.ndarray]:
     }
 
 
-def _examples(rng: np.random.Generator, test: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Twelve stamps of each group, galaxies of plain numpy with an arc where there is one."""
+def _examples(
+    rng: np.random.Generator, test: dict[str, np.ndarray], each: int
+) -> dict[str, np.ndarray]:
+    """`each` stamps of every group, galaxies of plain numpy with an arc where there is one."""
     rows = np.flatnonzero(test["in_manifest"])
     rows = rows[np.argsort(test["logit"][rows], kind="stable")]
     lenses, others = rows[test["label"][rows] == 1], rows[test["label"][rows] == 0]
     groups = {
-        "confident_lens": lenses[-12:],
-        "missed_lens": lenses[:12],
-        "false_alarm": others[-12:],
-        "confident_negative": others[:12],
+        "confident_lens": lenses[-each:],
+        "missed_lens": lenses[:each],
+        "false_alarm": others[-each:],
+        "confident_negative": others[:each],
     }
     chosen = np.concatenate(list(groups.values()))
     names = ("stamp_id", "label", "logit", "theta_e_arcsec", "arc_snr", "negative_kind")
     stamps = np.stack([_stamp(rng, test, row) for row in chosen]).astype(np.float32)
     arrays = {name: test[name][chosen] for name in names}
-    arrays["group"] = np.repeat(np.array(list(groups), "U32"), 12)
+    arrays["group"] = np.repeat(np.array(list(groups), "U32"), each)
     return arrays | {"stamps": stamps, "inputs": (stamps / NOISE).clip(-100, 100)}
 
 

@@ -181,16 +181,24 @@ def reliance(run: Run, album: Album) -> Html:
     )
 
 
+_MATCHED_FILTER = (
+    "Dashed: a matched filter that uses the arc outside the mask alone, AUROC(r) = mean over "
+    "lenses of Φ(k q(r) / √2) with q(r) the arc's signal to noise outside r and k such that "
+    "AUROC(0) is this model's; masking of non-lenses is not in it. "
+)
+_FROM_GATES = "Dashed: what geometry alone predicts, as the gates computed it (core_reliance). "
+_READING = "A model below the dashed line leans on the core more than the arcs' light does."
+
+
 def expected_curve(run: Run, rows: Arrays, unmasked: float) -> tuple[np.ndarray, str]:
-    """What geometry predicts, and how in words: the gates' own curve where they wrote one."""
+    """What geometry predicts for each of schema.MASK_RADII, and how, in words: the list that the
+    gates stored as `expected` in the detail of core_reliance, or else a matched filter's."""
+    detail = entries(run.gates.get("gates")).get("core_reliance", {}).get("detail")
+    judged = detail.get("expected") if isinstance(detail, dict) else None
+    if isinstance(judged, list) and len(judged) == len(schema.MASK_RADII):
+        return np.array([measures.as_number(value) for value in judged]), _FROM_GATES + _READING
     lenses = rows["arc_snr_outside"][rows["label"] == 1]
-    formula = (
-        "Dashed: a matched filter that uses the arc outside the mask alone, AUROC(r) = mean over "
-        "lenses of Φ(k q(r) / √2) with q(r) the arc's signal to noise outside r "
-        "and k such that AUROC(0) is this model's. Below it, the model leans on the core more than "
-        "the arcs' light does; masking of non-lenses is not in it."
-    )
-    return measures.expected_reliance(lenses, unmasked), formula
+    return measures.expected_reliance(lenses, unmasked), _MATCHED_FILTER + _READING
 
 
 def examples(run: Run, album: Album) -> Html:

@@ -31,7 +31,7 @@ def series(metrics: Iterable[dict[str, Any]], name: str) -> Curve:
     epoch twice the later line holds; values that are not finite are left out."""
     values: dict[float, float] = {}
     for record in metrics:
-        epoch, value = _number(record.get("epoch")), _number(record.get(name))
+        epoch, value = as_number(record.get("epoch")), as_number(record.get(name))
         if math.isfinite(epoch) and math.isfinite(value):
             values[epoch] = value
     epochs = sorted(values)
@@ -163,6 +163,6 @@ def _extremes(values: np.ndarray) -> tuple[float, float] | None:
     return (float(finite.min()), float(finite.max())) if len(finite) else None
 
 
-def _number(value: Any) -> float:
+def as_number(value: Any) -> float:
     """A JSON number as float; NaN for anything else."""
     return float(value) if isinstance(value, (int, float)) else math.nan

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from lensjax.report import drawn, style, tables
+from lensjax.report import drawn, style, tables, verdict
 from lensjax.report.album import Album
 from lensjax.report.markup import Html, join, tag
 from lensjax.report.reading import Run, read_run
@@ -61,14 +61,16 @@ def page_html(run: Run, album: Album) -> str:
         ("data", "Data checks (phase 0)", lambda: tables.phase0_table(run)),
         ("provenance", "Provenance", lambda: tables.provenance(run)),
     ]
+    if verdict.refused(run):
+        sections.sort(key=lambda section: section[0] != "data")  # what there is to read
     if run.absences:
         sections.append(("absent", "What is missing", lambda: tables.absences(run)))
     name = run.workdir.resolve().name
     links = [tag("a", title, href=f"#{anchor}") for anchor, title, _ in sections]
     top = tag(
         "div",
-        _or_note("verdict", lambda: tables.verdict_banner(run)),
-        _or_note("population", lambda: tables.population(run)),
+        _or_note("verdict", lambda: verdict.verdict_banner(run)),
+        _or_note("population", lambda: verdict.population(run)),
         class_="top",
     )
     body = [

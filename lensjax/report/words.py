@@ -12,6 +12,8 @@ from typing import Any
 
 from lensjax.report.markup import NONE
 
+MESSAGE = 400  # characters of a message shown
+
 GATE_QUESTIONS = {
     "auroc_test": "Does the model rank test lenses above non-lenses?",
     "core_lr_auc": "Do the central 10 x 10 pixels of the input alone give the label away to a "
@@ -31,6 +33,9 @@ GATE_QUESTIONS = {
     "brick": "Does the place on the sky give the label away?",
     "high_frequency_core": "Does pixel-to-pixel texture of the core give the label away?",
 }
+
+# Gates that pass above their threshold; the other known ones pass below theirs.
+_PASS_ABOVE = frozenset({"auroc_test", "hard_negative_auroc", "theta_e_min_auroc"})
 
 GROUP_WORDS = {
     "missed_lens": ("Missed lenses", "Lenses with the lowest scores."),
@@ -58,6 +63,13 @@ def interval(value: Any, digits: int = 3) -> str:
         if NONE not in (low, high):
             return f"{low} to {high}"
     return NONE
+
+
+def threshold(gate: str, value: Any) -> str:
+    """A threshold with the side on which the gate passes, where the gate is known."""
+    if gate not in GATE_QUESTIONS or number(value) == NONE:
+        return number(value)
+    return f"{'>' if gate in _PASS_ABOVE else '<'} {number(value)}"
 
 
 def share(part: int, whole: int) -> str:
@@ -101,3 +113,8 @@ def entries(value: Any) -> dict[str, dict[str, Any]]:
     if not isinstance(value, dict):
         return {}
     return {str(name): item for name, item in value.items() if isinstance(item, dict)}
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; empty if it is anything else."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

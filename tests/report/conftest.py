@@ -221,6 +221,7 @@ def _phase0() -> dict[str, object]:
             "required": required,
             "message": message,
             "findings": list(findings),
+            "counts": {"rows": 2920, "errors": 0},
         }
 
     note = {"severity": "NOTE", "where": "test/part-0.parquet row 7", "message": "arc_snr is 0"}

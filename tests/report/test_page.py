@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 
 from lensjax.report import __main__ as command
-from lensjax.report import album, drawn, markup, page, tables, write_report
+from lensjax.report import album, drawn, markup, measures, page, write_report
+from lensjax.report import words as words_module
 from lensjax.report.markup import tag
 from lensjax.report.reading import read_run
+from lensjax.report.verdict import verdict_banner
 
 HOSTILE = "<script>alert('x')</script>\"&\x1b[2J\u202egnp.exe"
 
@@ -141,6 +143,27 @@ def test_figures_are_embedded_and_saved_for_a_paper(complete, complete_run):
     assert roc["src"] == album.image((complete_run / "figures/roc.png").read_bytes(), "")[10:-9]
 
 
+def test_core_reliance_is_told_beside_what_geometry_predicts(complete, copied, undrawn):
+    """The matched filter by default; the gates' own curve where they stored one."""
+    with np.load(copied / "eval" / "test.npz") as arrays:
+        rows = {name: arrays[name][arrays["in_manifest"]] for name in arrays.files}
+    areas = measures.reliance(rows["label"], rows["logit_core_masked"])
+    assert f"AUROC(0) - AUROC(7) = {areas[0] - areas[3]:.3f}" in complete.text
+    assert "a matched filter that uses the arc outside the mask alone" in complete.text
+    gates = json.loads((copied / "gates.json").read_text())["gates"]
+    gates["core_reliance"]["detail"] = {"expected": [0.93, 0.93, 0.92, 0.81, 0.7, 0.5]}
+    change(copied / "gates.json", gates=gates)
+    text = read_page(write_report(copied).parent).text
+    assert "geometry alone: 0.120. Dashed: what geometry alone predicts, as the gates" in text
+
+
+def test_thresholds_show_the_side_on_which_a_gate_passes(complete):
+    for words in ("> 0.850", "< 0.650", "< 0.100"):
+        assert words in complete.text
+    assert words_module.threshold("unheard_of", 0.5) == "0.500"
+    assert words_module.threshold("auroc_test", None) == "–"
+
+
 def test_mistakes_come_first_and_the_worst_first(complete):
     order = [complete.text.rindex(title) for title in ("Missed lenses", "Most confident lenses")]
     assert order == sorted(order)
@@ -249,7 +272,10 @@ def test_a_run_refused_by_phase0_says_why(complete_run, tmp_path):
     (tmp_path / "gates.json").write_text(json.dumps(gates))
     text = read_page(write_report(tmp_path).parent).text
     assert "RED: data refused" in text
-    assert "data check stamps: FAIL. 1 stamp is not finite" in text
+    assert "data check stamps: FAIL. 1 stamp is not finite First: a.parquet row 3: NaN" in text
+    assert "data check pairs" not in text
+    assert text.rindex("Data checks (phase 0)") < text.rindex("No gate was judged")
+    assert "raised no red flag" not in text
     assert "a.parquet row 3: NaN in z" in text
     assert "No gate was judged" in text
     assert "eval/test.npz" in text[text.index("What is missing") :]
@@ -352,7 +378,7 @@ def test_scores_that_are_not_finite_are_counted(copied, undrawn):
 )
 def test_verdicts_have_words_and_marks_beside_the_colour(tmp_path, verdict, words):
     run = dataclasses.replace(read_run(tmp_path), gates={"verdict": verdict})
-    assert words in Outline(tables.verdict_banner(run)).text
+    assert words in Outline(verdict_banner(run)).text
 
 
 def test_tags_escape_children_and_attributes():

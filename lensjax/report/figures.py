@@ -57,7 +57,7 @@ def auroc_figure(
     """
     figure, (axes,) = style.new_figure(2.5)
     _band(axes, expected, "expected (validation)")
-    _line(axes, train, style.BLUE, "-", "o", "training, 2,000 stamps")
+    _line(axes, train, style.BLUE, "-", "o", "training")
     _line(axes, validation, style.VERMILLION, "--", "s", "validation")
     if best_epoch is not None:
         axes.axvline(best_epoch, color=style.GREY, lw=0.8, ls=":", label="best epoch")

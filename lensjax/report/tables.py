@@ -25,6 +25,7 @@ from lensjax.report.words import (
 )
 
 _FINDINGS = 12  # findings of a check shown
+_WARNINGS = 200  # of training shown
 _BLOCK = 20_000  # characters of a file shown whole
 
 _STATES = {"PASS": "good", "FAIL": "bad", "ERROR": "bad"}  # any other is open
@@ -123,6 +124,8 @@ def flags_table(run: Run) -> Html:
             )
     if not rows:
         return tag("p", "Training raised no red flag and left no expected range.", class_="note")
+    if len(rows) > _WARNINGS:
+        rows[_WARNINGS:] = [("later", f"{len(rows) - _WARNINGS:,} more in metrics.jsonl")]
     return table(("when", "warning"), rows, "Red flags and warnings seen in training.")
 
 

@@ -340,6 +340,19 @@ def test_one_broken_section_costs_the_report_without_the_guard(copied, undrawn, 
         write_report(copied)
 
 
+def test_endless_warnings_and_findings_do_not_swell_the_page(copied, undrawn):
+    with (copied / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"epoch": 12, "flags": ["x" * 1000] * 5000}) + "\n")
+    change(
+        copied / "phase0_summary.json",
+        checks={"stamps": {"message": "y" * 10**6, "findings": [{"message": "z" * 10**5}] * 500}},
+    )
+    source = write_report(copied).read_text(encoding="utf-8")
+    assert len(source) < 5e6
+    assert "4,801 more in metrics.jsonl" in source
+    assert "488 more in phase0_summary.json" in source
+
+
 def test_odd_values_do_not_break_a_table(copied, undrawn):
     change(copied / "gates.json", verdict=7, reason=["a", None], gates=[1, 2])
     change(copied / "phase0_summary.json", checks={"stamps": {"findings": "x"}, "pairs": 3})

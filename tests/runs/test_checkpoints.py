@@ -1,4 +1,4 @@
-"""Checkpoints: what is saved is restored bit for bit, or not at all; every guard with its control."""
+"""What is saved is restored bit for bit, or not at all; every guard with its control."""
 
 import json
 import os

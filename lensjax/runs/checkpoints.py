@@ -73,7 +73,7 @@ class Checkpoints:
         leaves = _on_host(state)
         _refuse_non_finite(step, leaves, metric)
         text = json.dumps(meta)
-        self._saving = self._writer.submit(self._write, step, leaves, text, metric)
+        self._saving = self._writer.submit(self._write_or_undo, step, leaves, text, metric)
 
     def check(self) -> None:
         """Raise what failed in the background, if anything did. Waits for nothing.
@@ -102,7 +102,21 @@ class Checkpoints:
             self._writer.shutdown()
             self._manager.close()
 
-    def _write(self, step: int, leaves: dict[str, np.ndarray], text: str, metric: float | None):
+    def _write_or_undo(
+        self, step: int, leaves: dict[str, np.ndarray], text: str, metric: float | None
+    ) -> int:
+        """`_write`; if that fails, nothing of it is left, and the steps before are all there."""
+        try:
+            self._write(step, leaves, text, metric)
+        except Exception:
+            self._folders.clear_unfinished()
+            self._manager.reload()
+            raise
+        return step
+
+    def _write(
+        self, step: int, leaves: dict[str, np.ndarray], text: str, metric: float | None
+    ) -> None:
         """Intent, Orbax's commit, manifest: in the writer's thread."""
         best = self._best_with(step, metric)
         self._folders.begin(step)
@@ -128,7 +142,6 @@ class Checkpoints:
         )
         stepmanifest.write(folder, manifest)
         self._folders.end()
-        return step
 
     def _best_with(self, step: int, metric: float | None) -> tuple[int | None, float | None]:
         """Best step and its metric after `step`, of all steps the run has had."""

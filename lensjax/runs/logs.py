@@ -140,7 +140,7 @@ def setup_logging(workdir: Workdir | None = None, debug: bool = False) -> None:
         LensjaxError: exit 16 if train.log cannot be written.
     """
     root = logging.getLogger()
-    for handler in [h for h in root.handlers if isinstance(h, (Console, LogFile))]:
+    for handler in [h for h in root.handlers if _is_ours_or_stray(h)]:
         root.removeHandler(handler)
         handler.close()
     root.addHandler(Console(debug))
@@ -157,6 +157,13 @@ def setup_logging(workdir: Workdir | None = None, debug: bool = False) -> None:
         raise refusal(error, str(workdir.log)) or error from None
     for notice in workdir.notices:
         log.warning(notice)
+
+
+def _is_ours_or_stray(handler: logging.Handler) -> bool:
+    """Ours of an earlier call, or one that a library's import left on the root logger (absl does):
+    it would say everything again, tracebacks included."""
+    stray = type(handler) is logging.StreamHandler or type(handler).__module__.startswith("absl")
+    return stray or isinstance(handler, (Console, LogFile))
 
 
 def log_file() -> Path | None:

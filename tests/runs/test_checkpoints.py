@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -371,6 +372,29 @@ def test_a_failed_save_surfaces_at_the_next_check(tmp_path, opened, monkeypatch,
             time.sleep(0.01)
     assert caught.value.code == code and "disk is full" in str(caught.value)
     assert checkpoints.latest() == 1
+
+
+def test_a_disk_that_refuses_leaves_the_steps_before_and_may_be_tried_again(tmp_path, opened):
+    """A real refusal, met by Orbax's C++ part: files may not grow beyond 200 kB for a while."""
+    state = {"w": np.random.default_rng(0).normal(size=300_000).astype(np.float32)}
+    checkpoints = opened(tmp_path)
+    for step, metric in ((1, 0.9), (2, 0.2), (3, 0.3)):
+        checkpoints.save(step, {"w": state["w"] + step}, {}, metric)
+    checkpoints.wait()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        with pytest.raises(LensjaxError) as caught:
+            checkpoints.save(4, state, {}, 0.95)
+            checkpoints.wait()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.code == ExitCode.RESOURCE and "grow" in str(caught.value)
+    assert sorted(os.listdir(tmp_path)) == ["1", "2", "3"]
+    assert checkpoints.latest() == 3 and checkpoints.best_step == 1
+    checkpoints.save(4, state, {}, 0.95)
+    assert checkpoints.latest() == 4 and checkpoints.best_step == 4
+    assert np.array_equal(checkpoints.restore(4, state)[0]["w"], state["w"])
 
 
 def test_check_waits_for_nothing(tmp_path, opened, monkeypatch):

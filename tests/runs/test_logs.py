@@ -48,6 +48,13 @@ def test_setting_up_twice_says_things_once_and_the_log_is_continued(tmp_path, ca
     assert (tmp_path / "train.log").read_text().count("hello") == 2
 
 
+def test_a_handler_left_by_a_library_says_nothing_twice(capsys):
+    logging.getLogger().addHandler(logging.StreamHandler(sys.stderr))  # as importing orbax does
+    setup_logging()
+    ours.info("hello")
+    assert capsys.readouterr().err == "hello\n"
+
+
 def test_control_characters_are_escaped(tmp_path, capsys):
     setup_logging(Workdir(tmp_path))
     ours.warning("file %s", "a\x1b[2Jb\nERROR forged\rline")

@@ -19,13 +19,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import ml_collections
+from ml_collections import ConfigDict as Config
 
 from lensjax.schema import ExitCode, LensjaxError
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "--config."
-Config = ml_collections.ConfigDict
 
 
 def usage(what: str, where: str = "", remedy: str = "") -> NoReturn:
@@ -70,7 +69,9 @@ class Parser(argparse.ArgumentParser):
             if word.startswith("-"):
                 name = word.split("=", 1)[0]
                 usage(f"unknown flag {name}", remedy=nearest(name, self.flags()))
-            usage(f"stray argument {word!r}", remedy="Config fields are set as --config.FIELD=VALUE")
+            usage(
+                f"stray argument {word!r}", remedy="Config fields are set as --config.FIELD=VALUE"
+            )
         return flags, overrides
 
 
@@ -178,20 +179,24 @@ def _typed(field: str, text: str, default: Any, kind: type) -> Any:
         value = float(value)
     if kind is tuple and isinstance(value, list):
         value = tuple(value)
-    fits = type(value) is kind
-    if fits and kind is tuple and default and all(type(x) in (int, float) for x in default):
-        fits = len(value) == len(default) and all(type(x) in (int, float) for x in value)
-        if fits and any(type(x) is float for x in default):
-            value = tuple(float(x) for x in value)
-    if value is None and field == "data.proportions":
-        fits = True
-    if not fits:
+    if isinstance(value, tuple) and _numbers(default) and _numbers(value):
+        value = tuple(
+            type(d)(v) if type(d) is float else v for d, v in zip(default, value, strict=False)
+        )
+        fits = kind is tuple and [type(v) for v in value] == [type(d) for d in default]
+    else:
+        fits = type(value) is kind and not _numbers(default)
+    if not fits and not (value is None and field == "data.proportions"):
         usage(
             f"{text!r} is not of type {kind.__name__}",
             where=f"--config.{field}",
             remedy=f"The default is {default!r}",
         )
     return value
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, tuple) and all(type(x) in (int, float) for x in value) and value != ()
 
 
 def to_json(config: Config) -> dict[str, Any]:

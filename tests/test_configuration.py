@@ -7,7 +7,7 @@ import pytest
 from lensjax import configuration
 from lensjax.schema import ExitCode, LensjaxError
 
-EXPERIMENTS = "a1 b1 b2 b3 b4 baseline no_hardneg no_coredrop minimal".split()
+EXPERIMENTS = ["a1", "b1", "b2", "b3", "b4", "baseline", "no_hardneg", "no_coredrop", "minimal"]
 
 
 def load(*argv):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lensjax.data.order import batch_rows
 from lensjax.data.stampset import StampSet
@@ -43,7 +43,7 @@ def data_mesh(batch_size: int) -> Mesh:
             where="--config.batch_size",
             remedy=f"Use a multiple of {len(devices)}",
         )
-    return jax.make_mesh((len(devices),), ("data",))
+    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

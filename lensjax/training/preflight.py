@@ -104,7 +104,9 @@ def _check_val(inputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _check_updates(state: State, train_step: TrainStep, plan: Plan, feed: TrainFeed) -> dict[str, Any]:
+def _check_updates(
+    state: State, train_step: TrainStep, plan: Plan, feed: TrainFeed
+) -> dict[str, Any]:
     """Ten updates on a copy of the state must lower the loss of one batch they all see."""
     fixed = jax.device_get(feed.batch(0, 0.0))
     batch = feed.device_batch(fixed["rows"], fixed["epochs"], plan.peak, augmented=False)

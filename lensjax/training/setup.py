@@ -1,7 +1,7 @@
 """From a config to the objects that train: the only file of this room that sees the config.
 
-    trainer = make_trainer(config)
-    state = init_state(trainer.model, trainer.recipe)
+trainer = make_trainer(config)
+state = init_state(trainer.model, trainer.recipe)
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ import pytest
 
 from lensjax.training import model as resnet
 
-
 apply_eval = jax.jit(resnet.apply_eval, static_argnums=0)
 apply_train = jax.jit(resnet.apply_train, static_argnums=0)
 

@@ -1,0 +1,262 @@
+"""The saved evaluation arrays, read and validated: what a verdict may rest on.
+
+Not the writer (lensjax.training.evaluate). Nothing is repaired: arrays that are incomplete, not
+the ones that eval/manifest.json names, or impossible are refused with exit 22.
+
+    evaluation = read_evaluation("runs/b3")
+    evaluation.test["logit"], evaluation.manifest["preprocessing"]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from lensjax import schema
+from lensjax.gates import protocol
+from lensjax.schema import ExitCode, LensjaxError
+
+SPLITS = ("val", "test")
+MANIFEST = "manifest.json"
+_RADII = len(schema.MASK_RADII)
+_BOX = (schema.CORE_BOX.stop - schema.CORE_BOX.start,) * 2 + (len(schema.BANDS),)
+
+# Name: kinds of dtype, shape of a row. Arrays that only some gates need may be absent: those
+# gates then are in ERROR.
+REQUIRED: dict[str, tuple[str, tuple[int, ...]]] = {
+    "stamp_id": ("U", ()),
+    "pair_id": ("U", ()),
+    "lrg_id": ("U", ()),
+    "brick": ("U", ()),
+    "label": ("iu", ()),
+    "negative_kind": ("U", ()),
+    "in_manifest": ("b", ()),
+    "logit": ("f", ()),
+    "logit_core_masked": ("f", (_RADII,)),
+    "logit_core_only": ("f", ()),
+    "logit_hard_negative": ("f", ()),
+    "core_box": ("f", _BOX),
+    "core_box_raw": ("f", _BOX),
+    "radial_profile": ("f", (schema.PROFILE_RINGS, len(schema.BANDS))),
+    "theta_e_arcsec": ("f", ()),
+    "arc_snr": ("f", ()),
+    "arc_snr_outside": ("f", (_RADII,)),
+    "psf_fwhm_arcsec": ("f", ()),
+    "psf_depth": ("f", ()),
+}
+OPTIONAL: dict[str, tuple[str, tuple[int, ...]]] = {
+    "psf_bin": ("iu", ()),
+    "depth_bin": ("iu", ()),
+    "ebv": ("f", ()),
+    "pixel_scale_arcsec": ("f", ()),
+    "outskirts": ("f", (12,)),
+    "noise_sigma": ("f", (len(schema.BANDS),)),
+    "high_frequency_core": ("f", (12,)),
+    "hard_negative_audit": ("f", (4,)),
+}
+_ARC_COLUMNS = ("theta_e_arcsec", "arc_snr", "arc_snr_outside")
+_SCORES = ("logit", "logit_core_masked", "logit_core_only")
+_MANIFEST_KEYS: dict[str, type | tuple[type, ...]] = {
+    "splits": dict,
+    "evidence": bool,
+    "protocol_digest": str,
+    "preprocessing": str,
+    "mode": str,
+    "hard_negative_fraction": (int, float),
+    "population": dict,
+    "phase0": dict,
+}
+_LARGEST_RATIO = 300  # of the arrays to their file: more is no evaluation but a bomb
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Validated arrays of both splits, all rows; `digest` binds them and the manifest."""
+
+    manifest: dict[str, Any]
+    val: Arrays
+    test: Arrays
+    digest: str
+
+
+def manifest_path(workdir: str | Path) -> Path:
+    """eval/manifest.json: written last, so that without it there is no evaluation."""
+    return Path(workdir) / "eval" / MANIFEST
+
+
+def read_manifest(workdir: str | Path) -> dict[str, Any]:
+    """The manifest of the evaluation in `workdir`. Raises LensjaxError (exit 22) if it is absent
+    (`incomplete`), not JSON, or lacks a field."""
+    path = manifest_path(workdir)
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        _refuse("incomplete: there is no eval/manifest.json", str(workdir), "Let the run finish")
+    except (OSError, ValueError, RecursionError) as error:
+        _refuse(f"cannot be read: {error}", str(path), _AGAIN)
+    if not isinstance(manifest, dict):
+        _refuse("is not an object", str(path), _AGAIN)
+    for key, kind in _MANIFEST_KEYS.items():
+        if not isinstance(manifest.get(key), kind):
+            _refuse(f"{key} is missing or of a wrong type", str(path), _AGAIN)
+    for split in SPLITS:
+        entry = manifest["splits"].get(split)
+        if not isinstance(entry, dict) or not _describes(entry, f"{split}.npz"):
+            _refuse(f"splits.{split} does not name {split}.npz", str(path), _AGAIN)
+    return manifest
+
+
+def read_evaluation(workdir: str | Path) -> Evaluation:
+    """Arrays of val and test, verified against the manifest.
+
+    Raises:
+        LensjaxError: exit 22 for an incomplete evaluation, a file that is not the one named, and
+            whatever `validate` refuses.
+    """
+    manifest = read_manifest(workdir)
+    val, test = (_read_split(workdir, manifest, split) for split in SPLITS)
+    for name in ("stamp_id", "lrg_id", "brick"):
+        shared = np.intersect1d(val[name], test[name])
+        if len(shared):
+            _refuse(
+                f"val and test share {len(shared)} values of {name}, first {str(shared[0])!r}: "
+                "they are not disjoint splits",
+                f"{workdir}/eval",
+                _AGAIN,
+            )
+    return Evaluation(manifest, val, test, protocol.digest(manifest))
+
+
+def _describes(entry: Mapping[str, Any], name: str) -> bool:
+    n = entry.get("n")
+    return entry.get("file") == name and isinstance(entry.get("sha256"), str) and type(n) is int
+
+
+def _read_split(workdir: str | Path, manifest: dict[str, Any], split: str) -> Arrays:
+    entry = manifest["splits"][split]
+    path = Path(workdir) / "eval" / f"{split}.npz"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        _refuse(f"cannot be read ({error.strerror})", str(path), _AGAIN)
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        _refuse(
+            "is not the file that eval/manifest.json names (its SHA-256 differs): damaged, edited "
+            f"or of other rows than the {split} manifest's",
+            str(path),
+            _AGAIN,
+        )
+    arrays = _unpack(content, str(path))
+    validate(arrays, str(path), entry["n"], manifest["mode"])
+    if entry.get("ids_sha256", ids_digest(arrays["stamp_id"])) != ids_digest(arrays["stamp_id"]):
+        _refuse(f"its stamp ids are not in the {split} manifest", str(path), _AGAIN)
+    return arrays
+
+
+def ids_digest(stamp_ids: np.ndarray) -> str:
+    """SHA-256 of the stamp ids, one a line, in the order of the rows: `ids_sha256` of a split."""
+    return hashlib.sha256("\n".join(stamp_ids.tolist()).encode()).hexdigest()
+
+
+def _unpack(content: bytes, where: str) -> Arrays:
+    """The arrays of an npz: no pickles, no member twice, none larger than its bytes."""
+    known = {**REQUIRED, **OPTIONAL}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+            names = [member.filename for member in members]
+            if len(set(names)) != len(names):
+                _refuse("holds an array twice", where, _AGAIN)
+            if sum(member.file_size for member in members) > _LARGEST_RATIO * len(content):
+                _refuse("unpacks to far more than its size", where, _AGAIN)
+            wanted = [member for member in members if member.filename[:-4] in known]
+            return {
+                member.filename.removesuffix(".npy"): _array(archive.read(member))
+                for member in wanted
+            }
+    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, OSError, NotImplementedError) as e:
+        _refuse(f"is not an npz of plain arrays: {e}", where, _AGAIN)
+
+
+def _array(content: bytes) -> np.ndarray:
+    """One .npy; ValueError for objects, or a header that claims other than what follows."""
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read = np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    size = dtype.itemsize
+    for length in shape:
+        size *= length
+    if dtype.hasobject or min(shape, default=0) < 0 or size != len(content) - stream.tell():
+        raise ValueError("an array's header does not fit its bytes")
+    stream.seek(0)
+    return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def validate(arrays: Arrays, where: str, n: int, mode: str) -> None:
+    """Refuse arrays that are absent, of wrong length, kind or shape, or impossible.
+
+    arrays: of one split, n rows; mode: paired or unpaired. Raises LensjaxError (exit 22).
+    """
+    for name in REQUIRED:
+        if name not in arrays:
+            _refuse(f"array {name} is missing", where, _AGAIN)
+    for name, (kinds, shape) in {**REQUIRED, **OPTIONAL}.items():
+        if name not in arrays:
+            continue
+        array = arrays[name]
+        if array.dtype.kind not in kinds or array.shape[1:] != shape or array.ndim < 1:
+            _refuse(f"{name} is {array.dtype} {array.shape}, not [n, *{shape}]", where, _AGAIN)
+        if len(array) != n:
+            _refuse(f"{name} has {len(array)} rows, the manifest says {n}", where, _AGAIN)
+    _check_rows(arrays, mode, lambda what: _refuse(what, where, _AGAIN))
+
+
+def _check_rows(arrays: Arrays, mode: str, refuse: Callable[[str], NoReturn]) -> None:
+    label, ids = arrays["label"], arrays["stamp_id"]
+    if not np.isin(label, (0, 1)).all():
+        refuse("labels other than 0 and 1")
+    names, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        refuse(f"stamp_id {str(names[counts > 1][0])!r} is there twice")
+    member = np.char.add(arrays["pair_id"], np.where(label == 1, "+", "-"))
+    twins, counts = np.unique(member, return_counts=True)
+    if (counts > 1).any():
+        refuse(f"pair_id {str(twins[counts > 1][0])[:-1]!r} has two rows of one label")
+    if ((arrays["negative_kind"] == "") != (label == 1)).any():
+        refuse("negative_kind must be empty for label 1 and named for label 0")
+    for name in _ARC_COLUMNS:
+        if np.isfinite(arrays[name][label == 0]).any():
+            refuse(f"{name} is a number in rows without an arc, where it must be NaN")
+    for name in _SCORES:
+        bad = ~np.isfinite(arrays[name].reshape(len(label), -1)).all(axis=1)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            refuse(f"{name} is not finite in {bad.sum()} rows, first {str(ids[row])!r}")
+    if not np.allclose(arrays["logit_core_masked"][:, 0], arrays["logit"], rtol=1e-2, atol=1e-2):
+        refuse("logit_core_masked at r = 0 is not logit: they are of different models or rows")
+    judged = arrays["in_manifest"]
+    if mode == "unpaired":
+        hosts = arrays["lrg_id"]
+        both = np.intersect1d(hosts[judged & (label == 1)], hosts[judged & (label == 0)])
+        if len(both):
+            refuse(f"host {str(both[0])!r} has both classes in an unpaired manifest")
+
+
+_AGAIN = "Evaluate again: run main.py in this workdir"
+
+
+def _refuse(what: str, where: str, remedy: str = "") -> NoReturn:
+    raise LensjaxError(ExitCode.GATE_INPUT_INVALID, what, where, remedy)

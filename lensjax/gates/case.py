@@ -1,0 +1,132 @@
+"""The case before the gates: judged rows of val and test, the protocol, and intervals on them.
+
+Not the reading of files (lensjax.gates.arrays). Every interval of a verdict is made here, with the
+protocol's confidence, resamples and seed.
+
+    case = Case(protocol, evaluation)
+    case.auroc(case.test["logit"])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lensjax.gates import statistics
+from lensjax.gates.arrays import Arrays, Evaluation
+from lensjax.gates.gate import Finding, GateError
+from lensjax.gates.protocol import Protocol
+from lensjax.gates.statistics import Clusters, Estimate, Sample, Statistic
+
+RESIDUAL = "residual_radial_profile"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a split's arrays, by name."""
+
+    arrays: Arrays
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.arrays:
+            raise GateError(f"there is no array {name}")
+        return self.arrays[name]
+
+    def __len__(self) -> int:
+        return len(self.arrays["label"])
+
+    @property
+    def positive(self) -> np.ndarray:
+        """bool [n]."""
+        return self.arrays["label"] == 1
+
+    def select(self, rows: np.ndarray) -> Rows:
+        """The rows of a mask or of indices."""
+        return Rows({name: array[rows] for name, array in self.arrays.items()})
+
+    def features(self, name: str) -> np.ndarray:
+        """float64 [n, k] of a feature array. Raises GateError if any value is not finite."""
+        values = self[name].reshape(len(self), -1).astype(np.float64)
+        bad = int((~np.isfinite(values)).any(axis=1).sum())
+        if bad:
+            raise GateError(f"{name} is not finite in {bad} rows")
+        return values
+
+    def counts(self) -> tuple[int, int, int]:
+        """Positives, negatives, bricks."""
+        n_pos = int(self.positive.sum())
+        return n_pos, len(self) - n_pos, len(np.unique(self.arrays["brick"]))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run under one protocol."""
+
+    protocol: Protocol
+    evaluation: Evaluation
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """eval/manifest.json."""
+        return self.evaluation.manifest
+
+    @cached_property
+    def test(self) -> Rows:
+        """Test rows of the run's manifest: what gates judge."""
+        return Rows(self.evaluation.test).select(self.evaluation.test["in_manifest"])
+
+    @cached_property
+    def every(self) -> Rows:
+        """All test rows, whatever the manifest."""
+        return Rows(self.evaluation.test)
+
+    @cached_property
+    def fit(self) -> Rows:
+        """Val rows of the run's manifest: what probes are fitted on."""
+        return Rows(self.evaluation.val).select(self.evaluation.val["in_manifest"])
+
+    @cached_property
+    def clusters(self) -> Clusters:
+        """The judged test rows by class and brick."""
+        return self.clusters_of(self.test["label"], self.test["brick"])
+
+    def clusters_of(self, labels: np.ndarray, bricks: np.ndarray) -> Clusters:
+        """Other rows of test, their bricks numbered as those of the judged rows are."""
+        code = np.searchsorted(self._bricks, bricks)
+        return Clusters(np.asarray(labels), code, len(self._bricks))
+
+    @cached_property
+    def _bricks(self) -> np.ndarray:
+        return np.unique(self.test["brick"])
+
+    def sample(self, scores: np.ndarray) -> Sample:
+        """The judged test rows with one score [n]."""
+        return self.clusters, self.clusters.concordance(scores)
+
+    def estimate(
+        self, samples: Sequence[Sample], statistic: Statistic = statistics.single
+    ) -> Estimate:
+        """A statistic of the samples' AUROCs, with its interval."""
+        return statistics.interval(samples, statistic, **self.protocol.intervals)
+
+    def auroc(self, scores: np.ndarray) -> Estimate:
+        """AUROC of a score of the judged test rows [n], with its interval."""
+        return self.estimate([self.sample(scores)])
+
+    def subset(self, rows: np.ndarray, scores: np.ndarray) -> tuple[Clusters, np.ndarray]:
+        """The sample of some judged test rows (mask), scores [n] of all of them."""
+        clusters = self.clusters_of(self.test["label"][rows], self.test["brick"][rows])
+        return clusters, clusters.concordance(scores[rows])
+
+    def finding(self, estimate: Estimate | None, **more: Any) -> Finding:
+        """A Finding on all judged test rows."""
+        return Finding(estimate, *self.test.counts(), **more)
+
+
+def numbers(estimate: Estimate) -> dict[str, Any]:
+    """An Estimate as JSON."""
+    return {"value": estimate.value, "ci": [estimate.low, estimate.high]}

@@ -1,0 +1,178 @@
+"""Probes: can a logistic regression on simple features tell the label? Then a model could too.
+
+Fitted on the judged val rows, scored on the judged test rows (other hosts, other bricks), so that
+the AUROC is one of fixed scores and its interval is honest. Beside it: the same under permuted
+labels, cross-validated on test, and scored on the rows it was fitted on (the old way, which reads
+0.72 on noise).
+
+    found = probe("outskirts", case, case.fit.features(...), case.test.features(...))
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+from lensjax.gates.case import Case, Rows
+from lensjax.gates.gate import Finding, GateError
+from lensjax.gates.logistic import Design, fit
+from lensjax.gates.permutations import permuted_labels
+from lensjax.gates.statistics import auroc
+
+
+def probe(
+    name: str, case: Case, of_fit: np.ndarray, of_test: np.ndarray, floor: float = 0.0
+) -> Finding:
+    """Fit on val, score on test; `name` seeds folds and permutations.
+
+    of_fit, of_test: finite float64 [n, k]. Columns that vary by less than `floor` hold nothing;
+    with none left the probe is undecided, never 0.5. Raises GateError for one class.
+    """
+    for split, rows in (("val", case.fit), ("test", case.test)):
+        n_pos, n_neg, _ = rows.counts()
+        if not (n_pos and n_neg):
+            raise GateError(f"{split} has {n_pos} positives and {n_neg} negatives")
+    design = Design.of(of_fit, case.protocol.probes["feature_clip"], floor)
+    if design.width == 0:
+        return case.finding(None, undecided="constant features")
+    rng = np.random.default_rng([case.protocol.intervals["seed"], zlib.crc32(name.encode())])
+    strength = best_strength(case, of_fit, floor, rng)
+    labels = case.fit["label"][:, None]
+    scores = design.apply(of_test) @ fit(design, labels, [strength]).weights[:, 0]
+    detail = {"c": strength, "features": design.width, "fit_rows": len(case.fit)}
+    detail |= _beside(case, of_test, strength, floor, rng)
+    estimate = case.auroc(scores)
+    detail["null"] = _null(case, design, of_test, strength, estimate.value, rng)
+    return case.finding(estimate, bars=_fit_bars(name, case), detail=detail)
+
+
+def best_strength(
+    case: Case, features: np.ndarray, floor: float, rng: np.random.Generator
+) -> float:
+    """The C of the protocol's grid with the best AUROC by host-grouped folds of the fit rows; the
+    smallest where there are too few hosts to tell."""
+    grid = sorted(case.protocol.probes["c_grid"])
+    aucs = grouped_aurocs(case, case.fit, features, grid, floor, rng)
+    return grid[0] if aucs is None else grid[int(np.argmax(aucs))]
+
+
+def grouped_aurocs(
+    case: Case,
+    rows: Rows,
+    features: np.ndarray,
+    strengths: list[float],
+    floor: float,
+    rng: np.random.Generator,
+) -> np.ndarray | None:
+    """Mean AUROC over folds that keep each host whole, for every C: [len(strengths)]; None where
+    no fold has both classes on both sides."""
+    label, clip = rows["label"], case.protocol.probes["feature_clip"]
+    fold = host_folds(rows, case.protocol.probes["folds"], rng)
+    aucs = []
+    for k in np.unique(fold):
+        out = fold == k
+        if min(len(set(label[out].tolist())), len(set(label[~out].tolist()))) < 2:
+            continue
+        design = Design.of(features[~out], clip, floor)
+        weights = fit(design, label[~out][:, None], strengths).weights
+        scores = design.apply(features[out]) @ weights
+        aucs.append([auroc(each, label[out]) for each in scores.T])
+    return np.mean(aucs, axis=0) if aucs else None
+
+
+def host_folds(rows: Rows, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """The fold of every row, int64 [n]: hosts whole, dealt in the order of their mean label so
+    that each fold has its share of both classes."""
+    _, host = np.unique(rows["lrg_id"], return_inverse=True)
+    host = host.reshape(-1)
+    share = np.bincount(host, rows["label"]) / np.bincount(host)
+    shuffled = rng.permutation(len(share))
+    dealt = np.empty(len(share), np.int64)
+    dealt[shuffled[np.argsort(share[shuffled], kind="stable")]] = np.arange(len(share)) % folds
+    return dealt[host]
+
+
+def widened(of_fit: np.ndarray, of_test: np.ndarray, case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Features with their squares, and indicators of those that are unknown (NaN) in some fit rows;
+    unknown values become the fit rows' median. Standardised on the fit rows."""
+    known = np.isfinite(of_fit)
+    some = known.any(axis=0)
+    of_fit, of_test, known = of_fit[:, some], of_test[:, some], known[:, some]
+    middle = np.nanmedian(np.where(known, of_fit, np.nan), axis=0)
+    spread = np.maximum(np.where(known, of_fit, middle).std(axis=0), 1e-12 * np.abs(middle) + 1e-30)
+    clip = case.protocol.probes["feature_clip"]
+
+    def wide(features: np.ndarray) -> np.ndarray:
+        missing = ~np.isfinite(features)
+        scaled = (np.where(missing, middle, features) - middle) / spread
+        scaled = np.clip(scaled, -clip, clip)
+        return np.concatenate([scaled, scaled**2, missing.astype(float)], axis=1)
+
+    return wide(of_fit), wide(of_test)
+
+
+def _fit_bars(name: str, case: Case) -> tuple[str, ...]:
+    """Fit rows below the minimum bar a PASS as test rows do."""
+    counts = dict(zip(("n_pos", "n_neg", "n_bricks"), case.fit.counts(), strict=True))
+    least = case.protocol.gates[name].minimum
+    return tuple(
+        f"val {key} {count} below the minimum {least[key]}"
+        for key, count in counts.items()
+        if count < least[key]
+    )
+
+
+def _beside(
+    case: Case, of_test: np.ndarray, strength: float, floor: float, rng: np.random.Generator
+) -> dict[str, Any]:
+    label = case.test["label"]
+    grouped = grouped_aurocs(case, case.test, of_test, [strength], floor, rng)
+    design = Design.of(of_test, case.protocol.probes["feature_clip"], floor)
+    scores = design.rows @ fit(design, label[:, None], [strength]).weights[:, 0]
+    return {
+        "cross_validated_on_test": None if grouped is None else float(grouped[0]),
+        "in_sample": auroc(scores, label) if design.width else None,
+    }
+
+
+def _null(
+    case: Case,
+    design: Design,
+    of_test: np.ndarray,
+    strength: float,
+    value: float,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """The probe refitted (one step) and scored under permuted labels, on both splits."""
+    count = case.protocol.probes["permutations"]
+    of_fit, units = permuted_labels(case.fit, count, rng)
+    on_test, test_units = permuted_labels(case.test, count, rng)
+    weights = fit(design, of_fit, [strength], iterations=1).weights
+    aucs = column_aurocs(design.apply(of_test) @ weights, on_test)
+    told = {
+        "exchanged": units.kind,
+        "effective_val": units.effective,
+        "effective_test": test_units.effective,
+    }
+    return null_summary(aucs, value) | told
+
+
+def null_summary(aucs: np.ndarray, value: float) -> dict[str, Any]:
+    """Mean and central 95 % of the AUROCs of a null, and the share of it that reaches `value`."""
+    return {
+        "value": float(aucs.mean()),
+        "ci": np.quantile(aucs, (0.025, 0.975)).tolist(),
+        "p": (1 + int((aucs >= value).sum())) / (1 + len(aucs)),
+        "permutations": len(aucs),
+    }
+
+
+def column_aurocs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """AUROC of each column of scores against its column of labels, mid-ranks: [n, m] -> [m]."""
+    ranks = rankdata(scores, axis=0)
+    n_pos = labels.sum(axis=0, dtype=float)
+    n_neg = len(labels) - n_pos
+    return ((ranks * labels).sum(axis=0) - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg)

@@ -1,0 +1,152 @@
+"""Shortcut gates: what is asked of a probe, and the probe of bricks.
+
+Of the data: the core box as the model sees it (core_lr_auc), its pixels r < 5, the core before
+preprocessing, the radial profile, second differences in the core. Of where a stamp comes from:
+outskirts, survey, metadata, brick. What the model does with a shortcut is asked elsewhere
+(lensjax.gates.core).
+
+    found = SHORTCUTS["core_lr_auc"](case)
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+
+from lensjax import schema
+from lensjax.gates.case import RESIDUAL, Case, Rows
+from lensjax.gates.gate import Finding, GateError
+from lensjax.gates.probes import null_summary, probe, widened
+from lensjax.gates.statistics import auroc
+
+EMPTY = 1e-4  # sky sigmas: features of the model's input that vary by less hold nothing
+METADATA = ("psf_fwhm_arcsec", "psf_depth", "ebv")
+_IN_CORE = np.repeat(
+    (schema.radius_map()[schema.CORE_BOX, schema.CORE_BOX] < schema.CORE_RADIUS).ravel(),
+    len(schema.BANDS),
+)
+
+
+def core_lr(case: Case) -> Finding:
+    """The core box of the model's input."""
+    return _plain("core_lr_auc", case, lambda rows: rows.features("core_box"), EMPTY)
+
+
+def core_lr_r5(case: Case) -> Finding:
+    """Its pixels with r < 5 alone: the box has corners that no circular mask covers."""
+    return _plain(
+        "core_lr_auc_r5", case, lambda rows: rows.features("core_box")[:, _IN_CORE], EMPTY
+    )
+
+
+def core_lr_raw(case: Case) -> Finding:
+    """The core box in nanomaggies, before preprocessing, which may hide a symmetric excess."""
+    return _plain("core_lr_auc_raw", case, lambda rows: rows.features("core_box_raw"))
+
+
+def radial_lr(case: Case) -> Finding:
+    """The radial profile; after residual preprocessing it is zero by construction and is not
+    asked."""
+    if case.manifest["preprocessing"] == RESIDUAL:
+        return case.finding(None, undecided="tautology")
+    return radial_lr_raw(case)
+
+
+def radial_lr_raw(case: Case) -> Finding:
+    """The radial profile of the raw_robust stamp; honest arcs alone tell the label by it."""
+    return _plain("radial_lr_auc_raw", case, lambda rows: rows.features("radial_profile"), EMPTY)
+
+
+def high_frequency_core(case: Case) -> Finding:
+    """RMS of second differences in the core box."""
+    return _curved(
+        "high_frequency_core", case, lambda rows: np.log1p(rows.features("high_frequency_core"))
+    )
+
+
+def outskirts(case: Case) -> Finding:
+    """Noise, background and noise correlation beyond r = 28 px."""
+    return _curved("outskirts", case, lambda rows: rows.features("outskirts"))
+
+
+def survey(case: Case) -> Finding:
+    """Noise of every band and its correlation, and pixel scale: where a stamp was taken."""
+
+    def features(rows: Rows) -> np.ndarray:
+        noise = rows.features("noise_sigma")
+        if (noise <= 0).any():
+            raise GateError("noise_sigma is not positive")
+        scale = rows.features("pixel_scale_arcsec")
+        return np.concatenate([rows.features("outskirts"), np.log10(noise), scale], axis=1)
+
+    return _curved("survey", case, features)
+
+
+def metadata(case: Case) -> Finding:
+    """PSF, depth and extinction; unknown values (NaN) count as such."""
+    return _curved(
+        "metadata",
+        case,
+        lambda rows: np.stack([rows[name].astype(np.float64) for name in METADATA], axis=1),
+    )
+
+
+def brick(case: Case) -> Finding:
+    """Bricks do not recur between splits: within test, hosts are halved at random, and a row's
+    score is the label mean of its brick in the other half."""
+    rows, label = case.test, case.test["label"]
+    rng = np.random.default_rng([case.protocol.intervals["seed"], zlib.crc32(b"brick")])
+    _, first, host = np.unique(rows["lrg_id"], return_index=True, return_inverse=True)
+    _, home = np.unique(rows["brick"], return_inverse=True)
+    host, home = host.reshape(-1), home.reshape(-1)
+    half = np.zeros(len(first), np.int64)
+    half[rng.permutation(len(first))[: len(first) // 2]] = 1
+    scores = _mean_of_other_half(label, home, half[host])
+    estimate = case.auroc(scores)
+    home_of_host, null = home[first], []
+    for _ in range(case.protocol.probes["permutations"]):
+        moved = rng.permutation(home_of_host)[host]
+        null.append(auroc(_mean_of_other_half(label, moved, half[host]), label))
+    beside = null_summary(np.array(null), estimate.value)
+    beside |= {"exchanged": "hosts over bricks", "effective_test": len(first)}
+    return case.finding(estimate, detail={"null": beside})
+
+
+def _mean_of_other_half(label: np.ndarray, brick: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """Label mean of each row's brick among rows of the other half; of all of that half where the
+    brick has none there: float64 [n]."""
+    n_bricks = int(brick.max()) + 1
+    cell = half * n_bricks + brick
+    lenses, size = np.bincount(cell, label, 2 * n_bricks), np.bincount(cell, minlength=2 * n_bricks)
+    lenses, size = lenses.reshape(2, -1), size.reshape(2, -1)
+    overall = lenses.sum(1) / np.maximum(size.sum(1), 1)
+    mean = np.where(size > 0, lenses / np.maximum(size, 1), overall[:, None])
+    return mean[1 - half, brick]
+
+
+def _plain(
+    name: str, case: Case, features: Callable[[Rows], np.ndarray], floor: float = 0.0
+) -> Finding:
+    """A probe on the features as they are."""
+    return probe(name, case, features(case.fit), features(case.test), floor)
+
+
+def _curved(name: str, case: Case, features: Callable[[Rows], np.ndarray]) -> Finding:
+    """A probe on few features, their squares, and which of them are unknown."""
+    return probe(name, case, *widened(features(case.fit), features(case.test), case))
+
+
+SHORTCUTS: dict[str, Callable[[Case], Finding]] = {
+    "core_lr_auc": core_lr,
+    "core_lr_auc_r5": core_lr_r5,
+    "core_lr_auc_raw": core_lr_raw,
+    "radial_lr_auc": radial_lr,
+    "radial_lr_auc_raw": radial_lr_raw,
+    "outskirts": outskirts,
+    "survey": survey,
+    "metadata": metadata,
+    "brick": brick,
+    "high_frequency_core": high_frequency_core,
+}

@@ -63,7 +63,7 @@ def epl_deflection(
     for i in reversed(range(EPL_TERMS - 2)):
         re, im = re * wr - im * wi + series[i], re * wi + im * wr
     re, im = re * wr - im * wi + 1.0, re * wi + im * wr
-    size = 2.0 * b / (1.0 + f) * jnp.exp(0.5 * (t - 1.0) * jnp.log(b * b / r2))
+    size = b * (1.0 + f) * jnp.exp(0.5 * (t - 1.0) * jnp.log(b * b / r2))
     return _rotate(size * (c * re - s * im), size * (c * im + s * re), -phi)
 
 

@@ -59,3 +59,11 @@ def refuse_wide_psf(
             where="PSF",
             remedy=f"Use a positive FWHM of at most {half / enclosed_radius(1.0):.2f} arcsec",
         )
+
+
+def noise_pixels(fwhm: jax.Array, pixel_scale: float = schema.PIXEL_SCALE_ARCSEC) -> jax.Array:
+    """Pixels over which a point source of `fwhm` (arcsec, any shape) is measured, 1 / sum of its
+    squared profile: pi alpha^2 (2 beta - 1) / (beta - 1)^2 in pixels, from the integral of the
+    squared Moffat profile. 5-sigma flux / 5 / its root is the sky noise a pixel."""
+    alpha = FWHM_TO_ALPHA * fwhm / pixel_scale
+    return math.pi * alpha**2 * (2 * BETA - 1) / (BETA - 1) ** 2

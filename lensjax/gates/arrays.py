@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ from lensjax.gates import protocol
 from lensjax.schema import ExitCode, LensjaxError
 
 SPLITS = ("val", "test")
-MANIFEST = "manifest.json"
+RESIDUAL = "residual_radial_profile"
+PREPROCESSINGS = ("raw_robust", RESIDUAL)
 _RADII = len(schema.MASK_RADII)
 _BOX = (schema.CORE_BOX.stop - schema.CORE_BOX.start,) * 2 + (len(schema.BANDS),)
 
@@ -75,6 +77,8 @@ _MANIFEST_KEYS: dict[str, type | tuple[type, ...]] = {
     "phase0": dict,
 }
 _LARGEST_RATIO = 300  # of the arrays to their file: more is no evaluation but a bomb
+_DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError, RuntimeError)
+_AGAIN = "Move eval/ out of this workdir and run main.py again: it evaluates anew"
 
 Arrays = dict[str, np.ndarray]
 
@@ -91,7 +95,7 @@ class Evaluation:
 
 def manifest_path(workdir: str | Path) -> Path:
     """eval/manifest.json: written last, so that without it there is no evaluation."""
-    return Path(workdir) / "eval" / MANIFEST
+    return Path(workdir) / "eval" / "manifest.json"
 
 
 def read_manifest(workdir: str | Path) -> dict[str, Any]:
@@ -100,20 +104,39 @@ def read_manifest(workdir: str | Path) -> dict[str, Any]:
     path = manifest_path(workdir)
     try:
         manifest = json.loads(path.read_bytes())
+        protocol.canonical(manifest)  # refuses NaN and infinities, which have no digest
     except FileNotFoundError:
         _refuse("incomplete: there is no eval/manifest.json", str(workdir), "Let the run finish")
     except (OSError, ValueError, RecursionError) as error:
         _refuse(f"cannot be read: {error}", str(path), _AGAIN)
+    if wrong := _wrong_in(manifest):
+        _refuse(wrong, str(path), _AGAIN)
+    return manifest
+
+
+def _wrong_in(manifest: Any) -> str:
+    """What is wrong with the fields that the gates read; empty if nothing is."""
     if not isinstance(manifest, dict):
-        _refuse("is not an object", str(path), _AGAIN)
+        return "is not an object"
     for key, kind in _MANIFEST_KEYS.items():
         if not isinstance(manifest.get(key), kind):
-            _refuse(f"{key} is missing or of a wrong type", str(path), _AGAIN)
+            return f"{key} is missing or of a wrong type"
+    for key, known in (("mode", schema.PAIRINGS), ("preprocessing", PREPROCESSINGS)):
+        if manifest[key] not in known:
+            return f"{key} is {manifest[key]!r}, not one of {', '.join(known)}"
+    theta_e = manifest["population"].get("theta_e")
+    if theta_e is not None and not _is_range(theta_e):
+        return "population.theta_e is not [min, max] in arcsec"
     for split in SPLITS:
         entry = manifest["splits"].get(split)
         if not isinstance(entry, dict) or not _describes(entry, f"{split}.npz"):
-            _refuse(f"splits.{split} does not name {split}.npz", str(path), _AGAIN)
-    return manifest
+            return f"splits.{split} does not name {split}.npz"
+    return ""
+
+
+def _is_range(value: Any) -> bool:
+    numbers = isinstance(value, list) and all(type(end) in (int, float) for end in value)
+    return numbers and len(value) == 2 and value[0] <= value[1]
 
 
 def read_evaluation(workdir: str | Path) -> Evaluation:
@@ -179,13 +202,13 @@ def _unpack(content: bytes, where: str) -> Arrays:
                 _refuse("holds an array twice", where, _AGAIN)
             if sum(member.file_size for member in members) > _LARGEST_RATIO * len(content):
                 _refuse("unpacks to far more than its size", where, _AGAIN)
-            wanted = [member for member in members if member.filename[:-4] in known]
             return {
-                member.filename.removesuffix(".npy"): _array(archive.read(member))
-                for member in wanted
+                name: _array(archive.read(f"{name}.npy"))
+                for name in known
+                if f"{name}.npy" in names
             }
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, OSError, NotImplementedError) as e:
-        _refuse(f"is not an npz of plain arrays: {e}", where, _AGAIN)
+    except _DAMAGE as error:
+        _refuse(f"is not an npz of plain arrays: {error}", where, _AGAIN)
 
 
 def _array(content: bytes) -> np.ndarray:
@@ -247,6 +270,7 @@ def _check_rows(arrays: Arrays, mode: str, refuse: Callable[[str], NoReturn]) ->
             refuse(f"{name} is not finite in {bad.sum()} rows, first {str(ids[row])!r}")
     if not np.allclose(arrays["logit_core_masked"][:, 0], arrays["logit"], rtol=1e-2, atol=1e-2):
         refuse("logit_core_masked at r = 0 is not logit: they are of different models or rows")
+    _check_hard_negatives(arrays, refuse)
     judged = arrays["in_manifest"]
     if mode == "unpaired":
         hosts = arrays["lrg_id"]
@@ -255,7 +279,22 @@ def _check_rows(arrays: Arrays, mode: str, refuse: Callable[[str], NoReturn]) ->
             refuse(f"host {str(both[0])!r} has both classes in an unpaired manifest")
 
 
-_AGAIN = "Evaluate again: run main.py in this workdir"
+def _check_hard_negatives(arrays: Arrays, refuse: Callable[[str], NoReturn]) -> None:
+    """A pair has one hard negative, told in both rows; a row without a partner has none. Otherwise
+    a score that is not finite would leave the gate unnoticed."""
+    hard, pair = arrays["logit_hard_negative"], arrays["pair_id"]
+    lens, other = (np.flatnonzero(arrays["label"] == label) for label in (1, 0))
+    pairs, of_lens, of_other = np.intersect1d(pair[lens], pair[other], return_indices=True)
+    own, controls = hard[lens[of_lens]], hard[other[of_other]]
+    bad = ~np.isfinite(own) | (own != controls)
+    if bad.any():
+        first = str(pairs[bad][0])
+        refuse(
+            f"logit_hard_negative is not one finite number in {bad.sum()} pairs, first {first!r}"
+        )
+    single = ~np.isin(pair, pairs)
+    if np.isfinite(hard[single]).any():
+        refuse("logit_hard_negative is a number in rows without a partner, where it must be NaN")
 
 
 def _refuse(what: str, where: str, remedy: str = "") -> NoReturn:

@@ -22,7 +22,9 @@ from lensjax.gates.gate import Finding, GateError
 from lensjax.gates.protocol import Protocol
 from lensjax.gates.statistics import Clusters, Estimate, Sample, Statistic
 
-RESIDUAL = "residual_radial_profile"
+# Above this many, bricks are pooled at random and the pools resampled: as honest (rows of one brick
+# stay together), nearly as narrow, and its cost, which grows with the square, stays seconds.
+_MOST_CLUSTERS = 500
 
 
 @dataclass(frozen=True)
@@ -95,13 +97,23 @@ class Case:
         return self.clusters_of(self.test["label"], self.test["brick"])
 
     def clusters_of(self, labels: np.ndarray, bricks: np.ndarray) -> Clusters:
-        """Other rows of test, their bricks numbered as those of the judged rows are."""
-        code = np.searchsorted(self._bricks, bricks)
-        return Clusters(np.asarray(labels), code, len(self._bricks))
+        """Judged rows, or others of their bricks, numbered as the judged rows are; where there are
+        more than 500 bricks, they are pooled."""
+        code, pool = np.searchsorted(self._bricks, bricks), self._pool
+        return Clusters(np.asarray(labels), pool[code], int(pool.max()) + 1)
 
     @cached_property
     def _bricks(self) -> np.ndarray:
         return np.unique(self.test["brick"])
+
+    @cached_property
+    def _pool(self) -> np.ndarray:
+        """The number of every brick's cluster, int64 [n_bricks]."""
+        number = np.arange(len(self._bricks))
+        if len(number) > _MOST_CLUSTERS:
+            rng = np.random.default_rng(self.protocol.intervals["seed"])
+            number = rng.permutation(number) % _MOST_CLUSTERS
+        return number
 
     def sample(self, scores: np.ndarray) -> Sample:
         """The judged test rows with one score [n]."""

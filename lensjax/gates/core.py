@@ -9,7 +9,7 @@ Unlike the core probes (lensjax.gates.shortcuts), which judge the data and never
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.stats import norm
 
 from lensjax import schema
@@ -72,7 +72,8 @@ def expected_curve(arc_snr_outside: np.ndarray, unmasked: float) -> np.ndarray:
         return curve(low)
     if curve(high)[0] <= unmasked:
         return curve(high)
-    return curve(float(brentq(lambda log_k: float(curve(log_k)[0]) - unmasked, low, high)))
+    solved = root_scalar(lambda log_k: curve(log_k)[0] - unmasked, bracket=(low, high))
+    return curve(solved.root)
 
 
 def _loss(case: Case, radius: int, statistic: Statistic) -> Finding:

@@ -56,8 +56,8 @@ def conclude(rule: GateRule, found: Finding) -> dict[str, Any]:
             verdict, why = _against(rule, rule.threshold, estimate)
             warn = rule.warn is not None and _beyond(rule, rule.warn, estimate)
             bars = [*short_of(rule, found), *found.bars]
-            if verdict == PASS and bars:
-                verdict, why = INCONCLUSIVE, bars
+            if verdict != FAIL and bars:
+                verdict, why = INCONCLUSIVE, [*why, *bars]
             reasons += why
         elif rule.threshold is None:
             reasons.append("no threshold: printed only")

@@ -63,7 +63,7 @@ def _audit(
     values = [measured[own][:, :2], measured[partner][:, 2:]]
     snr = [every["arc_snr"][own], every["arc_snr"][partner]]
     edges = case.protocol.document["arc_snr_bins"]
-    cells = [(0.0, np.inf), *itertools.pairwise(edges)]
+    cells = [(-np.inf, np.inf), *itertools.pairwise(edges)]
     audit = [_cell(values, snr, low, high) for low, high in cells]
     known = [value for value in audit[0]["auroc"].values() if value is not None]
     return audit, max((max(value, 1.0 - value) for value in known), default=None)
@@ -72,12 +72,16 @@ def _audit(
 def _cell(
     values: list[np.ndarray], snr: list[np.ndarray], low: float, high: float
 ) -> dict[str, Any]:
-    """The audit of arcs with low <= SNR < high; AUROC of 'lens above hard negative'."""
-    lens, hard = (value[(of >= low) & (of < high)] for value, of in zip(values, snr, strict=True))
+    """The audit of arcs with low <= SNR < high (from -inf: all, the unknown too); AUROC of 'lens
+    above hard negative'."""
+    lens, hard = (
+        value[((of >= low) & (of < high)) | np.isneginf(low)]
+        for value, of in zip(values, snr, strict=True)
+    )
     found: dict[str, float | None] = {}
     for k, name in enumerate(STATISTICS):
         a, b = (side[:, k][np.isfinite(side[:, k])] for side in (lens, hard))
         labels = np.repeat([1, 0], [len(a), len(b)])
         found[name] = auroc(np.concatenate([a, b]), labels) if len(a) and len(b) else None
-    limits = [low, None if np.isinf(high) else high]
+    limits = [None if np.isinf(low) else low, None if np.isinf(high) else high]
     return {"arc_snr": limits, "n_pos": len(lens), "n_neg": len(hard), "auroc": found}

@@ -3,7 +3,7 @@
 The same minimum as scikit-learn's LogisticRegression(C): sum of losses + |w|^2 / (2 C), intercept
 free. The Hessian is bounded by that of the first step (Boehning & Lindsay 1988, AISM 40, 641), so
 one eigen-decomposition of the Gram matrix serves every strength, every permutation of the labels
-and every iteration; one iteration alone is the one-step ridge-logistic that permutations use.
+and every iteration; its first iteration is the one-step ridge-logistic that permutations use.
 
     design = Design.of(features, clip=5.0)
     scores = design.apply(others) @ fit(design, labels[:, None], [0.1]).weights
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-ITERATIONS = 400
+_ITERATIONS = 400
 _STILL = 1e-6  # largest step of a converged fit, in units of the log-odds of one feature
 
 
@@ -70,12 +70,11 @@ def fit(
     design: Design,
     labels: np.ndarray,
     strengths: Sequence[float] | np.ndarray,
-    iterations: int = ITERATIONS,
 ) -> Fit:
     """Fit m models: `labels` [n, m] of 0 and 1 (or [n, 1], shared), `strengths` C, [m] (or [1]).
 
-    With iterations=1: the one-step ridge-logistic. Nesterov's acceleration, restarted wherever
-    it points uphill; each model stops counting when all have come to rest.
+    Nesterov's acceleration, restarted wherever it points uphill, until all models have come to
+    rest.
     """
     penalty = 1.0 / np.asarray(strengths, dtype=float)[None, :]
     labels = np.asarray(labels, dtype=float)
@@ -85,7 +84,7 @@ def fit(
     intercept = np.broadcast_to(np.log(share / (1 - share)), (1, m)).copy()
     weights = np.zeros((design.width, m))
     ahead, ahead0, momentum = weights, intercept, np.ones((1, m))
-    for _ in range(iterations):
+    for _ in range(_ITERATIONS):
         residual = labels - expit(design.rows @ ahead + ahead0)
         change = step * (design.rows.T @ residual - penalty * ahead)
         change0 = residual.mean(axis=0, keepdims=True) * 4
@@ -99,3 +98,10 @@ def fit(
         if max(np.abs(change).max(initial=0.0), np.abs(change0).max()) < _STILL:
             break
     return Fit(weights, intercept[0])
+
+
+def one_step(design: Design, labels: np.ndarray, strength: float) -> np.ndarray:
+    """Weights after the first iteration of `fit` on each row of `labels`, [m, n] of 0 and 1:
+    float64 [m, k], of the design's basis."""
+    centred = labels - labels.mean(axis=1, keepdims=True)
+    return centred @ design.rows / (design.power / 4 + 1.0 / strength)

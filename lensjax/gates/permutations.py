@@ -24,7 +24,7 @@ class Units:
 
 
 def permuted_labels(rows: Rows, count: int, rng: np.random.Generator) -> tuple[np.ndarray, Units]:
-    """int8 [n, count] of permuted labels."""
+    """int8 [count, n] of permuted labels, and what was exchanged."""
     label = rows["label"]
     lens, other = _complete_pairs(rows)
     if 2 * len(lens) >= int((label == 1).sum()):
@@ -54,9 +54,9 @@ def _pure(label: np.ndarray, group: np.ndarray) -> bool:
 def _swap_pairs(
     label: np.ndarray, lens: np.ndarray, other: np.ndarray, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, Units]:
-    labels = np.repeat(label.astype(np.int8)[:, None], count, axis=1)
-    swap = rng.integers(0, 2, (len(lens), count), dtype=np.int8)
-    labels[lens], labels[other] = 1 - swap, swap
+    labels = np.repeat(label.astype(np.int8)[None, :], count, axis=0)
+    swap = rng.integers(0, 2, (count, len(lens)), dtype=np.int8)
+    labels[:, lens], labels[:, other] = 1 - swap, swap
     return labels, Units("pairs", len(lens))
 
 
@@ -76,8 +76,10 @@ def _shuffle(
     where = f"{kind} within bricks"
     if 2 * int(mixed.sum()) < len(of_unit):
         home, mixed, where = np.zeros_like(home), np.ones_like(mixed), f"{kind} over all bricks"
-    keys = home[:, None] + rng.random((len(of_unit), count))
-    order, source = np.argsort(keys, axis=0), np.argsort(home, kind="stable")
-    labels = np.empty((len(of_unit), count), np.int8)
-    np.put_along_axis(labels, np.repeat(source[:, None], count, 1), of_unit[order], axis=0)
-    return labels[unit], Units(where, int(mixed.sum()))
+    source = np.argsort(home, kind="stable")
+    labels = np.empty((count, len(label)), np.int8)
+    for row in labels:
+        drawn = np.empty_like(of_unit)
+        drawn[source] = of_unit[np.argsort(home + rng.random(len(of_unit)))]
+        row[:] = drawn[unit]
+    return labels, Units(where, int(mixed.sum()))

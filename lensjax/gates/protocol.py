@@ -22,8 +22,6 @@ from typing import Any, NoReturn
 
 from lensjax.schema import ExitCode, LensjaxError
 
-STORED = "protocol.json"  # the run's own copy, in its workdir
-
 # Every gate, and on which side of its threshold a good value lies.
 GATES = {
     "auroc_test": ">",
@@ -145,8 +143,8 @@ def parse_protocol(document: Any, where: str = "protocol") -> Protocol:
         _same_keys(document[section], tuple(kinds), f"{where}: {section}")
         for key, kind in kinds.items():
             _check_value(key, document[section][key], kind, f"{where}: {section}.{key}")
-    if not 0.5 <= document["intervals"]["confidence"] < 1.0:
-        _refuse("must be between 0.5 and 1", f"{where}: intervals.confidence")
+    if document["intervals"]["confidence"] != 0.95:
+        _refuse("must be 0.95: gates.json states that interval", f"{where}: intervals.confidence")
     for name in _EDGES:
         _check_edges(document[name], f"{where}: {name}")
     if not isinstance(document["phase0"], dict):

@@ -16,7 +16,8 @@ from collections.abc import Callable
 import numpy as np
 
 from lensjax import schema
-from lensjax.gates.case import RESIDUAL, Case, Rows
+from lensjax.gates.arrays import RESIDUAL
+from lensjax.gates.case import Case, Rows
 from lensjax.gates.gate import Finding, GateError
 from lensjax.gates.probes import null_summary, probe, widened
 from lensjax.gates.statistics import auroc
@@ -104,6 +105,8 @@ def brick(case: Case) -> Finding:
     half = np.zeros(len(first), np.int64)
     half[rng.permutation(len(first))[: len(first) // 2]] = 1
     scores = _mean_of_other_half(label, home, half[host])
+    if np.ptp(scores) < 1e-12:
+        return case.finding(None, undecided="constant features: bricks have one label mean")
     estimate = case.auroc(scores)
     home_of_host, null = home[first], []
     for _ in range(case.protocol.probes["permutations"]):

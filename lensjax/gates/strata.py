@@ -48,9 +48,9 @@ def theta_e_min(case: Case) -> Finding:
     for each, estimate in zip(populated, estimates, strict=True):
         detail["bins"][bins.index(each)] |= numbers(estimate)
     if not estimates:
-        return case.finding(None, undecided=undecided, detail=detail)
+        return case.finding(None, undecided=undecided or "no bin populated", detail=detail)
     least = Estimate(*(min(getattr(e, end) for e in estimates) for end in ("value", "low", "high")))
-    return _of_bins(case, least, populated, undecided, detail)
+    return _of_bins(case, least, populated, undecided, detail=detail)
 
 
 def theta_e_spread(case: Case) -> Finding:
@@ -65,12 +65,13 @@ def theta_e_spread(case: Case) -> Finding:
     found = [case.estimate(pair, difference) for pair in pairs]
     ends = (max(getattr(each, end) for each in found) for end in ("value", "low", "high"))
     value, low, high = ends
-    return _of_bins(case, Estimate(value, max(low, 0.0), high), populated, undecided, {})
+    spread = Estimate(value, max(low, 0.0), high)
+    return _of_bins(case, spread, populated, undecided, is_auc=False)
 
 
 def theta_e_bins(case: Case) -> tuple[list[dict[str, Any]], str]:
     """Every bin of the protocol with its sample (None where it is empty or not in the population),
-    and why the bins as a whole are undecided, if one of the population is empty."""
+    and which one of the population is empty, if any."""
     theta_e = case.test["theta_e_arcsec"]
     lens = case.test.positive
     if not np.isfinite(theta_e[lens]).all():
@@ -96,21 +97,15 @@ def _of_bins(
     case: Case,
     estimate: Estimate,
     populated: list[dict[str, Any]],
-    undecided: str,
-    detail: dict[str, Any],
+    empty: str,
+    **more: Any,
 ) -> Finding:
-    """A Finding whose n_pos is that of the smallest bin."""
+    """A Finding whose n_pos is that of the smallest bin. A bin of the population that is empty
+    stands in the way of a PASS alone: what the others prove bad stays bad."""
     n_pos = min(each["n_pos"] for each in populated)
     _, n_neg, n_bricks = case.test.counts()
-    return Finding(
-        estimate,
-        n_pos,
-        n_neg,
-        n_bricks,
-        undecided=undecided,
-        is_auc=bool(detail),
-        detail=detail,
-    )
+    bars = (empty,) if empty else ()
+    return Finding(estimate, n_pos, n_neg, n_bricks, bars=bars, **more)
 
 
 def _bin_json(each: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +143,7 @@ def _strata(case: Case, name: str, edges: list[float]) -> list[dict[str, Any]]:
 
 def _at_rate(case: Case, rate: float) -> dict[str, Any]:
     """True positive rate at a false positive rate of the judged negatives."""
-    n_pos, n_neg, _ = case.test.counts()
+    n_neg = case.test.counts()[1]
     needed = case.protocol.document["rates"]["false_positives_needed"]
     allowed = int(np.floor(rate * n_neg + 1e-9))
     found = {"fpr": rate, **_rate(case, allowed)}

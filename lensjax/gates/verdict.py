@@ -1,7 +1,9 @@
 """All gates together: the verdict of a run, from its workdir and a protocol.
 
-judged = judge("runs/b3", load_protocol("configs/protocols/default.json"))
-judged["verdict"], exit_code(judged)
+Not the gates' own measures (core, hard_negative, shortcuts, strata), and writes nothing (record).
+
+    judged = judge("runs/b3", load_protocol("configs/protocols/default.json"))
+    judged["verdict"], exit_code(judged)
 """
 
 from __future__ import annotations
@@ -9,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lensjax.gates import core, hard_negative, protocol, strata
 from lensjax.gates.arrays import read_evaluation
@@ -32,7 +37,7 @@ from lensjax.schema import ExitCode, LensjaxError
 
 SCHEMA = "lensjax-gates-1"
 GREEN, YELLOW, RED = "GREEN", "YELLOW", "RED"
-PHASE0 = "phase0"  # reason of a run that the data checks refused
+PHASE0 = "phase0"  # reason of a run that the data checks refused: lensjax.gates.record
 NOT_EVIDENCE = "not evidence"
 LEAK_CHECKS = ("splits", "duplicates", "metadata_shortcut", "survey_shortcut")
 
@@ -67,12 +72,9 @@ def judge(workdir: str | Path, rules: Protocol, *, other_protocol: bool = False)
             "Judge it under its own protocol, or start over with --fresh",
         )
     case = Case(rules, evaluation)
-    gates = {}
-    for name in protocol.GATES:
-        rule = _rule(case, name)
-        gates[name] = (
-            perfect_scores(case, rule) if name == "perfect_scores" else _gate(case, rule, name)
-        )
+    # One thread: the matrices are small, and sums then do not depend on the number of cores.
+    with threadpool_limits(limits=1, user_api="blas"):
+        gates = {name: _gate(case, _rule(case, name), name) for name in protocol.GATES}
     verdict, reason = colour(gates, case.manifest["evidence"])
     judged = {
         "schema": SCHEMA,
@@ -88,7 +90,7 @@ def judge(workdir: str | Path, rules: Protocol, *, other_protocol: bool = False)
 
 
 def _rule(case: Case, name: str) -> GateRule:
-    """The protocol's rule; hard negatives are reported only where the run was not trained on any."""
+    """The protocol's rule; hard negatives are reported only where training had none."""
     rule = case.protocol.gates[name]
     if name == "hard_negative_auroc" and case.manifest["hard_negative_fraction"] == 0:
         return GateRule(**{**vars(rule), "required": False})
@@ -97,19 +99,22 @@ def _rule(case: Case, name: str) -> GateRule:
 
 def _gate(case: Case, rule: GateRule, name: str) -> dict[str, Any]:
     """One gate. Input that it cannot use is its ERROR, never a value."""
+    counts = case.test.counts()
+    if not (counts[0] and counts[1]):
+        reason = f"one class only: {counts[0]} positives, {counts[1]} negatives"
+        return failed_input(rule, reason, counts)
     try:
+        if name == "perfect_scores":
+            return perfect_scores(case, rule)
         return conclude(rule, MEASURES[name](case))
-    except (GateError, StatisticsError) as error:
-        return failed_input(rule, str(error), case.test.counts())
+    except (GateError, StatisticsError, np.linalg.LinAlgError) as error:
+        return failed_input(rule, str(error), counts)
 
 
 def perfect_scores(case: Case, rule: GateRule) -> dict[str, Any]:
     """An AUROC above the threshold is a red flag: FAIL, unless the leak checks passed and both
     classes are large; then PASS with a warning. It is judged by its point."""
-    try:
-        estimate = case.auroc(case.test["logit"])
-    except StatisticsError as error:
-        return failed_input(rule, str(error), case.test.counts())
+    estimate = case.auroc(case.test["logit"])
     found = case.finding(estimate)
     if rule.threshold is None or estimate.value <= rule.threshold:
         return entry(rule, found, PASS, False, "")
@@ -136,14 +141,13 @@ def colour(gates: Mapping[str, Mapping[str, Any]], evidence: bool) -> tuple[str,
     """RED for a required ERROR or FAIL; else YELLOW for a required INCONCLUSIVE or warning, or a
     run that is not evidence; else GREEN. With the reason."""
     needed = {name: gate for name, gate in gates.items() if gate["required"]}
-    for verdicts in ((ERROR, FAIL),):
-        bad = [
-            f"{name} {gate['verdict']}"
-            for name, gate in needed.items()
-            if gate["verdict"] in verdicts
-        ]
-        if bad:
-            return RED, "; ".join(bad)
+    bad = [
+        f"{name} {gate['verdict']}"
+        for name, gate in needed.items()
+        if gate["verdict"] in (ERROR, FAIL)
+    ]
+    if bad:
+        return RED, "; ".join(bad)
     if not evidence:
         return YELLOW, NOT_EVIDENCE
     open_ = [
@@ -162,26 +166,3 @@ def exit_code(judged: Mapping[str, Any]) -> ExitCode:
         return ExitCode.GATE_INPUT_INVALID
     codes = {RED: ExitCode.GATE_FAILED, YELLOW: ExitCode.INCONCLUSIVE, GREEN: ExitCode.OK}
     return codes[judged["verdict"]]
-
-
-def refused_by_phase0(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The object of gates.json for a run that phase 0 refused: RED, reason `phase0`, and the checks
-    that failed (all that stop a run) with their messages.
-
-    summary: phase0_summary.json, parsed.
-    """
-    failed = {
-        name: check["message"]
-        for name, check in summary["checks"].items()
-        if check["verdict"] == "FAIL" or (check["required"] and check["verdict"] != "PASS")
-    }
-    return {
-        "schema": SCHEMA,
-        "verdict": RED,
-        "reason": PHASE0,
-        "protocol_digest": summary["protocol_digest"],
-        "arrays_digest": None,
-        "gates": {},
-        "failed_checks": failed,
-        "exit_code": int(summary["exit_code"]),
-    }

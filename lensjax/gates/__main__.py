@@ -1,0 +1,156 @@
+"""Judge a run again from its saved arrays alone, and print every gate.
+
+    python -m lensjax.gates --workdir=runs/b3
+
+gates.json is written anew where it is not what the arrays give. Under another protocol the
+judgement is printed only. Needs no jax: it runs wherever numpy, scipy and scikit-learn do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lensjax.gates import exit_code, judge, load_protocol, table, write
+from lensjax.gates.arrays import read_manifest
+from lensjax.gates.protocol import Protocol, first_difference
+from lensjax.gates.record import GATES, encoded, parsed, refusal, stored_protocol
+from lensjax.schema import ExitCode, LensjaxError, printable
+
+_EPILOG = (
+    "exit codes: 0 GREEN, 20 a required gate failed, 21 not proven, 22 arrays or a required gate's "
+    "input unusable, 12 another protocol, 2 usage; of a run that phase 0 refused: 10, 11, 12 or 17"
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise LensjaxError(ExitCode.USAGE, message, "", f"See {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code; whatever stops it is one line on stderr."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return int(_judge(_flags(argv)))
+    except LensjaxError as error:
+        return _failed(error.code, str(error), argv)
+    except KeyboardInterrupt:
+        return _failed(ExitCode.STOPPED, "interrupted. Run it again", argv)
+    except MemoryError:
+        return _failed(ExitCode.RESOURCE, "out of memory. Use a machine with more", argv)
+    except Exception as error:
+        text = " ".join(str(error).split())[:500]
+        bug = f"{type(error).__name__}: {text} (a bug in lensjax). --debug shows the traceback"
+        return _failed(1, bug, argv)
+
+
+def _flags(argv: Sequence[str]) -> argparse.Namespace:
+    """Raises LensjaxError (exit 2) for an unknown flag, naming the nearest, or one given twice."""
+    parser = _Parser(
+        "python -m lensjax.gates",
+        description=__doc__,
+        epilog=_EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="the run's directory")
+    parser.add_argument("--protocol", metavar="FILE", help="another one than the run's own")
+    parser.add_argument("--json", action="store_true", help="print gates.json, not a table")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    names = [word.split("=", 1)[0] for word in argv if word.startswith("-")]
+    known = ("--workdir", "--protocol", "--json", "--debug", "--help", "-h")
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise LensjaxError(ExitCode.USAGE, f"unknown flag {name}", "", f"Did you mean {near}?")
+        if names.count(name) > 1:
+            raise LensjaxError(ExitCode.USAGE, f"{name} is given twice", "", "Give it once")
+    return parser.parse_args(argv)
+
+
+def _judge(flags: argparse.Namespace) -> ExitCode:
+    workdir = Path(flags.workdir)
+    if not workdir.is_dir():
+        raise LensjaxError(
+            ExitCode.USAGE, "no such run directory", flags.workdir, "Give the --workdir of a run"
+        )
+    judged = refusal(workdir)
+    if judged is None:
+        begun = read_manifest(workdir)["protocol_digest"]
+        if flags.protocol is not None:
+            rules = load_protocol(flags.protocol)
+            if rules.digest != begun:
+                return _under_another(flags, workdir, begun, rules)
+        else:
+            rules = stored_protocol(workdir, begun)
+        judged = judge(workdir, rules)
+    _put(workdir, judged)
+    _print(encoded(judged).decode().rstrip("\n") if flags.json else table(judged))
+    return exit_code(judged)
+
+
+def _under_another(
+    flags: argparse.Namespace, workdir: Path, begun: str, rules: Protocol
+) -> ExitCode:
+    """Print the judgement under a protocol that is not the run's; gates.json stays as it is."""
+    judged = judge(workdir, rules, other_protocol=True)
+    if flags.json:
+        _print(encoded({"other_protocol": True, **judged}).decode().rstrip("\n"))
+    else:
+        _print(f"other protocol: not the verdict on this run\n\n{table(judged)} (other protocol)")
+    try:
+        own = stored_protocol(workdir, begun)
+        difference = first_difference(own.document, rules.document)
+    except LensjaxError:
+        difference = f"digest: {begun[:12]} -> {rules.digest[:12]}"
+    _say(
+        f"{flags.protocol}: other protocol than the run's, first difference {difference}. "
+        f"{GATES} is left as it is; leave --protocol out for the run's own verdict"
+    )
+    return ExitCode.MISMATCH
+
+
+def _put(workdir: Path, judged: Mapping[str, Any]) -> None:
+    """Write gates.json, naming what differed in the one that was there."""
+    path, content = workdir / GATES, encoded(judged)
+    before = path.read_bytes() if path.is_file() else content
+    write(workdir, judged)
+    if before != content:
+        old = parsed(before)
+        difference = "no JSON object" if old is None else first_difference(old, parsed(content))
+        _say(
+            f"{path}: was not what the arrays give ({difference or 'its layout'}): edited, or of "
+            "other versions of the libraries. Written anew"
+        )
+
+
+def _failed(code: int, text: str, argv: Sequence[str]) -> int:
+    if "--debug" in argv:
+        traceback.print_exc()
+    _say(f"error: {printable(text)}")
+    return int(code)
+
+
+def _print(text: str) -> None:
+    """To stdout; a closed one does not matter."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -29,7 +29,7 @@ from lensjax.data.stampset import StampSet
 from lensjax.report import write_report
 from lensjax.runs import provenance
 from lensjax.runs.checkpoints import Checkpoints
-from lensjax.runs.files import write_bytes, write_json
+from lensjax.runs.files import file_digest, write_bytes, write_json
 from lensjax.runs.heartbeat import Heartbeat
 from lensjax.runs.logs import progress_bar, say, setup_logging
 from lensjax.runs.metrics import MetricsLog
@@ -59,7 +59,7 @@ class Job:
     @property
     def cache(self) -> Path:
         """Where prepared data, checked data and compiled programs are kept between runs."""
-        return Path(self.config.data.cache_dir).expanduser()
+        return _cache(self.config)
 
 
 def run(config: Config, path: str, *, fresh: bool, accept_change: bool, debug: bool) -> ExitCode:
@@ -71,28 +71,41 @@ def run(config: Config, path: str, *, fresh: bool, accept_change: bool, debug: b
     with open_workdir(path, fresh=fresh) as workdir, StopRequest() as stop:
         setup_logging(workdir, debug)
         protocol = gates.load_protocol(configuration.protocol_path(config))
-        source = open_source(config.data, config.population)
-        job = Job(config, workdir, protocol, source, source.digest(), debug)
-        _use_compilation_cache(job)
-        start = provenance.Start(
+        _use_compilation_cache(_cache(config))
+        seen = provenance.collect(
             config=configuration.to_json(config),
             protocol=protocol.document,
-            data_digest=job.data_digest,
-            devices=[str(device) for device in jax.devices()],
+            protocol_digest=protocol.digest,
+            data_digest=None,
+            devices=[f"{device.platform} {device.device_kind}" for device in jax.devices()],
         )
-        provenance.check(workdir, start, accept_change=accept_change)
+        provenance.check(workdir, seen, accept_change=accept_change)
+        source = open_source(config.data, config.population)
+        seen["data_digest"] = source.digest()
+        provenance.check(workdir, seen, accept_change=accept_change)
+        job = Job(config, workdir, protocol, source, seen["data_digest"], debug)
         summary = _check_data(job)
         stop.raise_if_requested("phase 0")
-        provenance.record(workdir, start)
-        if _is_finished(job):
-            log.info("this run is finished; its arrays are judged again")
-        else:
-            _train_and_evaluate(job, summary, stop)
+        checkpoints = Checkpoints(workdir.checkpoints)
+        try:
+            latest = checkpoints.latest()
+            provenance.begin(workdir, seen, accept_change=accept_change, step=latest or 0)
+            write_json(workdir.config, configuration.to_json(config))
+            if _is_finished(job):
+                log.info("this run is finished; its arrays are judged again")
+            else:
+                _train_and_evaluate(job, summary, checkpoints, latest, stop)
+        finally:
+            checkpoints.close()
         return _judge(job)
 
 
-def _use_compilation_cache(job: Job) -> None:
-    folder = job.cache / "xla"
+def _cache(config: Config) -> Path:
+    return Path(config.data.cache_dir).expanduser()
+
+
+def _use_compilation_cache(cache: Path) -> None:
+    folder = cache / "xla"
     folder.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(folder))
 
@@ -151,25 +164,22 @@ def _load(job: Job, split: str) -> tuple[StampSet, np.ndarray]:
 # -- training and evaluation --------------------------------------------------------------------
 
 
-def _train_and_evaluate(job: Job, summary: Summary, stop: StopRequest) -> None:
+def _train_and_evaluate(
+    job: Job, summary: Summary, checkpoints: Checkpoints, latest: int | None, stop: StopRequest
+) -> None:
     trainer = make_trainer(job.config)
-    checkpoints = Checkpoints(job.workdir.checkpoints)
-    try:
-        state, meta = init_state(trainer.model, trainer.recipe), loop.new_meta()
-        latest = checkpoints.latest()
-        if latest is not None:
-            state, meta = checkpoints.restore(latest, state)
-            log.info("resuming at step %d, in epoch %d", meta["step"], meta["epoch"] + 1)
-        state = jax.device_put(state, replicated(trainer.mesh))
-        if not trainer.plan.is_over(meta):
-            meta = _train(job, trainer, state, meta, checkpoints, stop)
-        best = checkpoints.best_step()
-        assert best is not None  # an epoch was completed
-        state, _ = checkpoints.restore(best, state, replicated(trainer.mesh))
-        log.info("evaluating the best epoch, %d of %d", meta["best_epoch"], meta["epoch"])
-        _evaluate(job, trainer, state, meta, summary, stop)
-    finally:
-        checkpoints.close()
+    state, meta = init_state(trainer.model, trainer.recipe), loop.new_meta()
+    if latest is not None:
+        state, meta = checkpoints.restore(latest, state)
+        log.info("resuming at step %d, in epoch %d", meta["step"], meta["epoch"] + 1)
+    state = jax.device_put(state, replicated(trainer.mesh))
+    if not trainer.plan.is_over(meta):
+        meta = _train(job, trainer, state, meta, checkpoints, stop)
+    best = checkpoints.best_step
+    assert best is not None  # an epoch was completed
+    state, _ = checkpoints.restore(best, state, replicated(trainer.mesh))
+    log.info("evaluating the best epoch, %d of %d", meta["best_epoch"], meta["epoch"])
+    _evaluate(job, trainer, state, meta, summary, stop)
 
 
 def _train(job: Job, trainer: Trainer, state: State, meta, checkpoints, stop: StopRequest):
@@ -283,12 +293,18 @@ def _evidence(job: Job) -> dict[str, Any]:
 
 
 def _is_finished(job: Job) -> bool:
-    """Are there evaluation arrays, of these data, that nobody needs to make again?"""
+    """Are there evaluation arrays, of these data and undamaged, that need not be made again?"""
     try:
         manifest = json.loads(job.workdir.eval_manifest.read_text())
-        return manifest["data_digest"] == job.data_digest
-    except (OSError, ValueError, KeyError):
+        if manifest["data_digest"] != job.data_digest:
+            return False
+        files = {job.workdir.eval_arrays(k): v["sha256"] for k, v in manifest["splits"].items()}
+        damaged = [path.name for path, sha in files.items() if file_digest(path) != sha]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
+    for name in damaged:
+        log.warning("eval/%s is not what was written; evaluating again", name)
+    return not damaged
 
 
 # -- verdict ------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def train(
                 record["flags"] = flags.warnings(record)
                 _say(record, plan.epochs)
                 meta = _after_epoch(meta, record)
-                state = {**state, "sums": jax.tree.map(np.zeros_like, sums)}
+                state = {**state, "sums": _zeroed(state["sums"])}
                 checkpoints.save(step, state, meta, metric=record["val_auroc"])
                 metrics.write(meta["history"])
                 clock = _Clock(step)
@@ -141,6 +141,11 @@ def train(
                 )
     checkpoints.wait()
     return meta
+
+
+def _zeroed(sums: State) -> State:
+    """Zeros, placed as the sums were: another placing would compile the step anew."""
+    return jax.tree.map(lambda leaf: jax.device_put(np.zeros_like(leaf), leaf.sharding), sums)
 
 
 def _after_epoch(meta: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:

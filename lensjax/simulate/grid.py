@@ -19,9 +19,10 @@ import numpy as np
 
 from lensjax import schema
 
+Array = jax.Array | np.ndarray  # what the functions of arrays take; they return jax.Array
 PIXEL = schema.PIXEL_SCALE_ARCSEC  # arcsec
 PERIOD = 96  # pixels; light that leaves the stamp comes back only after 32 more
-FINE = 3  # points a pixel and axis, of what is drawn in real space
+FINE = 4  # points a pixel and axis, of what is drawn in real space
 FINE_PIXELS = 48  # pixels a side that the fine grid covers, about the centre
 _N_FINE = FINE * FINE_PIXELS
 
@@ -45,7 +46,7 @@ PIXEL_WINDOW = (
 
 @functools.cache
 def _forward() -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and sines of the fine grid's points: [144, 98] along x, [192, 144] along y."""
+    """Cosines and sines of the fine grid's points: [192, 98] along x, [192, 192] along y."""
     x = 2 * math.pi * _FINE_AXIS[:, None] * FREQUENCY_X[None, :].astype(np.float64)
     y = 2 * math.pi * FREQUENCY_Y[:, None].astype(np.float64) * _FINE_AXIS[None, :]
     along_x = np.concatenate([np.cos(x), np.sin(x)], axis=1)
@@ -66,13 +67,13 @@ def _backward() -> tuple[np.ndarray, np.ndarray]:
     return along_y.astype(np.float32), along_x.astype(np.float32)
 
 
-def _product(a: jax.Array | np.ndarray, b: jax.Array | np.ndarray) -> jax.Array:
+def _product(a: Array, b: Array) -> jax.Array:
     """In full float32, also where an accelerator would round the factors."""
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def to_spectrum(image: jax.Array) -> jax.Array:
-    """Fourier transform of light on the fine grid (any unit a point), float32 [144, 144], about the
+    """Fourier transform of light on the fine grid (any unit a point), float32 [192, 192], about the
     stamp's centre: real and imaginary part, float32 [2, 96, 49]."""
     along_x, along_y = _forward()
     parts = _product(along_y, _product(image, along_x))

@@ -20,24 +20,28 @@ import numpy as np
 
 from lensjax import schema
 from lensjax.simulate import psf
+from lensjax.simulate.grid import Array
 
-DEPTH = np.float32([24.0, 23.4, 22.5])  # 5 sigma, point source, magnitudes
-SKY_BRIGHTNESS = np.float32([22.0, 20.9, 18.9])  # magnitudes per square arcsec
+DEPTH = np.array([24.0, 23.4, 22.5], np.float32)  # 5 sigma, point source, magnitudes
+SKY_BRIGHTNESS = np.array([22.0, 20.9, 18.9], np.float32)  # magnitudes per square arcsec
 SEEING = 1.18  # arcsec, r band
-SEEING_RATIO = np.float32([1.08, 1.0, 0.93])  # of each band to r
+SEEING_RATIO = np.array([1.08, 1.0, 0.93], np.float32)  # of each band to r
 SEEING_RANGE = (0.9, 1.6)  # arcsec
 # Scatter between bricks and, within one, between galaxies: together 0.16 arcsec and 0.25 mag.
 SEEING_SCATTER = (0.15, 0.055)
 DEPTH_SCATTER = (0.22, 0.12)
-EXTINCTION = np.float32([3.214, 2.165, 1.211])  # magnitudes per E(B-V), DECam g, r, z (Dey+ 2019)
-PSF_BIN_EDGES = np.float32([1.07, 1.18, 1.29])  # arcsec
-DEPTH_BIN_EDGES = np.float32([23.22, 23.4, 23.58])  # magnitudes
+EXTINCTION = np.array(
+    [3.214, 2.165, 1.211], np.float32
+)  # magnitudes per E(B-V), DECam g, r, z (Dey+ 2019)
+PSF_BIN_EDGES = np.array([1.07, 1.18, 1.29], np.float32)  # arcsec
+DEPTH_BIN_EDGES = np.array([23.22, 23.4, 23.58], np.float32)  # magnitudes
 NEIGHBOURS = 6  # at most; Poisson with mean 1.3 exceeds it once in 3,000
 _NEIGHBOUR_MEAN = 1.3
 _NEIGHBOUR_CDF = np.cumsum(
     [math.exp(-1.3) * 1.3**k / math.factorial(k) for k in range(NEIGHBOURS)]
 ).astype(np.float32)
 SIE_SHARE = 0.3  # of the lenses; the rest are EPL
+CLUMP_RADIUS = 0.05  # arcsec, at least: 0.4 kpc at z 1-2.6, as large as star-forming clumps
 
 
 class Sky(NamedTuple):
@@ -63,11 +67,10 @@ class Galaxy(NamedTuple):
 
 
 class Lens(NamedTuple):
-    """Mass: SIE or EPL about the host's centre, and shear."""
+    """Mass: EPL about the host's centre (SIE where gamma is 2), and shear."""
 
     theta_e: jax.Array  # arcsec
     gamma: jax.Array
-    isothermal: jax.Array  # bool: SIE
     q: jax.Array
     phi: jax.Array
     gamma1: jax.Array
@@ -75,7 +78,7 @@ class Lens(NamedTuple):
 
 
 class Lensed(NamedTuple):
-    """A lensed source: Sersic with up to two clumps (fraction 0 where there is none)."""
+    """A lensed source: Sersic with up to two Gaussian clumps (fraction 0 where there is none)."""
 
     x: jax.Array  # arcsec, in the source plane
     y: jax.Array
@@ -85,8 +88,8 @@ class Lensed(NamedTuple):
     phi: jax.Array
     clump_x: jax.Array  # [2]
     clump_y: jax.Array  # [2]
-    clump_radius: jax.Array  # [2]
-    clump_fraction: jax.Array  # of the smooth flux, [2]
+    clump_radius: jax.Array  # half-light, [2]
+    clump_fraction: jax.Array  # of the smooth light as lensed, [2]
     colour: jax.Array  # magnitude in g, r, z relative to r, [3]
 
 
@@ -108,7 +111,7 @@ def normal(key: jax.Array, mean: Number, scatter: float, shape: tuple[int, ...] 
     return mean + scatter * jax.random.normal(key, shape, jnp.float32)
 
 
-def flux(magnitude: jax.Array) -> jax.Array:
+def flux(magnitude: Array) -> jax.Array:
     """Nanomaggies."""
     return 10.0 ** (-0.4 * (magnitude - schema.ZERO_POINT))
 
@@ -121,7 +124,7 @@ def draw_sky(brick: jax.Array, host: jax.Array) -> Sky:
     seeing = jnp.clip(seeing + normal(keys[0], 0.0, SEEING_SCATTER[1]), *SEEING_RANGE)
     fwhm = seeing * SEEING_RATIO * jnp.clip(normal(keys[1], 1.0, 0.03, (3,)), 0.9, 1.1)
     offset = normal(depth_key, 0.0, DEPTH_SCATTER[0]) + normal(keys[2], 0.0, DEPTH_SCATTER[1])
-    depth = DEPTH + offset + normal(keys[3], 0.0, 0.08, (3,))
+    depth = jnp.asarray(DEPTH) + offset + normal(keys[3], 0.0, 0.08, (3,))
     pixels = psf.noise_pixels(fwhm)
     sigma = flux(depth) / 5.0 / jnp.sqrt(pixels)
     ebv = 0.03 * jnp.exp(normal(dust_key, 0.0, 0.5))
@@ -185,7 +188,6 @@ def draw_lens(key: jax.Array, host: Galaxy, theta_e: jax.Array) -> Lens:
     return Lens(
         theta_e=uniform(keys[4], *theta_e),
         gamma=gamma,
-        isothermal=isothermal,
         q=jnp.clip(host.q + normal(keys[5], 0.0, 0.06), 0.5, 0.98),
         phi=host.phi + normal(keys[6], 0.0, 0.15),
         gamma1=shear * jnp.cos(2 * angle),
@@ -211,7 +213,7 @@ def draw_source(key: jax.Array, theta_e: jax.Array) -> Lensed:
         phi=uniform(keys[7], 0.0, math.pi),
         clump_x=x + away[0],
         clump_y=y + away[1],
-        clump_radius=radius * uniform(keys[8], 0.15, 0.35, (2,)),
+        clump_radius=jnp.maximum(radius * uniform(keys[8], 0.15, 0.35, (2,)), CLUMP_RADIUS),
         clump_fraction=uniform(keys[9], 0.05, 0.25, (2,)) * (jnp.arange(2) < count),
         colour=blue_colour(keys[10]),
     )

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import fft, special
 
+from lensjax.simulate.grid import Array
+
 N_RANGE = (0.5, 6.0)  # Sersic indices of the table
 _N_ROWS = 48
 _K_RANGE = (1e-3, 3e2)  # 2 pi times frequency times half-light radius
@@ -32,8 +34,8 @@ def sersic_b(n: jax.Array) -> jax.Array:
 
 
 def sersic(
-    x: jax.Array,
-    y: jax.Array,
+    x: Array,
+    y: Array,
     *,
     radius: jax.Array,
     n: jax.Array,
@@ -63,16 +65,16 @@ def sersic_table() -> np.ndarray:
         flux = 2 * math.pi * n * b ** (-2 * n) * special.gamma(2 * n)
         profile = np.exp(-b * r ** (1 / n)) / flux
         offset = fft.fhtoffset(step, mu=0.0)
-        transform = 2 * math.pi * fft.fht(profile * r, step, mu=0.0, offset=offset)
+        transform = 2 * math.pi * np.asarray(fft.fht(profile * r, step, mu=0.0, offset=offset))
         at = np.exp(offset) / r[::-1]
         rows.append(np.interp(np.log(k), np.log(at), transform / at))
     return np.asarray(rows, np.float32)
 
 
 def sersic_transform(
-    kx: jax.Array,
-    ky: jax.Array,
-    table: jax.Array,
+    kx: Array,
+    ky: Array,
+    table: Array,
     *,
     radius: jax.Array,
     n: jax.Array,

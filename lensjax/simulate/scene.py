@@ -5,7 +5,7 @@ Fourier space, what is drawn in real space joins them there, and all is blurred 
 control of a pair share one noise realisation, so that their difference is the arc.
 
     >>> field = fields(brick_keys, host_keys)
-    >>> control = stamps(field, jnp.zeros_like(field.clean))
+    >>> control = stamps(field)
     >>> stamp = control + arcs(arc_keys, field, theta_e, arc_snr).light
 """
 
@@ -91,7 +91,7 @@ def background(key: jax.Array, host: Galaxy, sky: Sky) -> jax.Array:
     dust = EXTINCTION * sky.ebv
     total = in_bands(galaxy_spectrum(host), flux(host.magnitude + dust))
     shapes = jax.vmap(galaxy_spectrum)(neighbours)
-    fluxes = flux(neighbours.magnitude + dust) * present[:, None]
+    fluxes = flux(neighbours.magnitude + dust[None]) * present[:, None]
     return total + jnp.tensordot(fluxes.T, shapes, 1, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -109,10 +109,10 @@ def field_of(brick: jax.Array, key: jax.Array) -> Field:
     return Field(sky, host, clean, jax.random.normal(keys[3], schema.STAMP_SHAPE))
 
 
-def stamp_of(field: Field, extra: jax.Array) -> jax.Array:
-    """The field, and `extra` light [64, 64, 3] that makes shot noise too, with shot noise of sky
-    and galaxies and the error of the sky's subtraction."""
-    sky, clean = field.sky, field.clean + extra
+def stamp_of(field: Field) -> jax.Array:
+    """The field with the noise of sky and galaxies and the error of the sky's subtraction. Arcs
+    and look-alikes are added to it, none with shot noise of its own: no class is noisier."""
+    sky, clean = field.sky, field.clean
     per_pixel = flux(jnp.asarray(SKY_BRIGHTNESS)) * grid.PIXEL**2
     variance = sky.sigma**2 * (1.0 + jnp.maximum(clean, 0.0) / per_pixel)
     return clean + jnp.sqrt(variance) * field.noise + sky.pedestal * sky.sigma
@@ -130,26 +130,29 @@ def arc_of(key: jax.Array, field: Field, theta_e: jax.Array, arc_snr: jax.Array)
 
 
 def lookalike_of(
-    key: jax.Array, field: Field, theta_e: jax.Array, arc_snr: jax.Array, *, kind: str
+    key: jax.Array,
+    field: Field,
+    theta_e: jax.Array,
+    arc_snr: jax.Array,
+    shape_of: features.Shape,
 ) -> jax.Array:
     """Light float32 [64, 64, 3], nanomaggies, that makes the field a look-alike: as large and as
-    bright as the population's arcs; a merging companion has the host's colours and a part of its
-    light. kind: one of schema.LOOKALIKES."""
+    bright as the population's arcs; a merging companion has the host's colours."""
     keys = jax.random.split(key, 4)
     host, sky = field.host, field.sky
-    shape = features.LOOKALIKES[kind](keys[0], uniform(keys[1], *theta_e), host.x, host.y)
-    if kind in features.RED:
-        dust = EXTINCTION * sky.ebv
-        colours = host.magnitude + dust - schema.ZERO_POINT + normal(keys[2], 0.0, 0.1, (3,))
-        return _observed_in(shape, colours, sky) * uniform(keys[3], 0.1, 0.5)
-    light = _observed_in(shape, blue_colour(keys[2]), sky)
+    shape = shape_of(keys[0], uniform(keys[1], *theta_e), host.x, host.y)
+    red = host.magnitude - host.magnitude[schema.R_BAND] + normal(keys[2], 0.0, 0.1, (3,))
+    colour = red if shape_of is features.merger else blue_colour(keys[2])
+    light = _observed_in(features.faded(shape), colour, sky)
     return light * (log_uniform(keys[3], *arc_snr) / arc_snr_of(light, sky))
 
 
 def _observed_in(shape: jax.Array, colour: jax.Array, sky: Sky) -> jax.Array:
-    """A shape of sum 1 on the fine grid as [64, 64, 3], with 10^(-0.4 colour) nanomaggies."""
+    """A shape on the fine grid as float32 [64, 64, 3], in any unit, of `colour` (magnitudes in g,
+    r, z, [3]) behind the dust."""
     spectrum = grid.to_spectrum(shape)
-    return observed(in_bands(spectrum, flux(schema.ZERO_POINT + colour)), sky)
+    magnitude = schema.ZERO_POINT + colour + EXTINCTION * sky.ebv
+    return observed(in_bands(spectrum, flux(magnitude)), sky)
 
 
 # For n stamps at once: every argument but the spans gains an axis [n].
@@ -158,10 +161,16 @@ stamps = jax.jit(jax.vmap(stamp_of))
 arcs = jax.jit(jax.vmap(arc_of, (0, 0, None, None)))
 
 
-@functools.partial(jax.jit, static_argnames="kind")
+@jax.jit
 def lookalikes(
-    keys: jax.Array, field: Field, theta_e: jax.Array, arc_snr: jax.Array, *, kind: str
+    kind: jax.Array, keys: jax.Array, field: Field, theta_e: jax.Array, arc_snr: jax.Array
 ) -> jax.Array:
-    """`lookalike_of` for n keys and fields: float32 [n, 64, 64, 3]."""
-    one = functools.partial(lookalike_of, kind=kind)
-    return jax.vmap(one, (0, 0, None, None))(keys, field, theta_e, arc_snr)
+    """`lookalike_of` for n keys and fields: float32 [n, 64, 64, 3]. kind: int32 scalar, an index
+    of schema.LOOKALIKES."""
+    branches = [
+        jax.vmap(
+            functools.partial(lookalike_of, shape_of=features.LOOKALIKES[name]), (0, 0, None, None)
+        )
+        for name in schema.LOOKALIKES
+    ]
+    return jax.lax.switch(kind, branches, keys, field, theta_e, arc_snr)

@@ -26,6 +26,7 @@ from lensjax.simulate.sky import Layout, lay_out
 
 CHUNK = 16  # hosts a call: on a CPU their pixels stay in a core's cache
 CHUNK_ACCELERATOR = 1024
+MOST_THETA_E = 3.0  # arcsec; arcs of wider lenses reach the edge of the fine grid
 Columns = dict[str, np.ndarray]
 
 
@@ -56,16 +57,12 @@ def simulate_split(
     spans = [jnp.asarray(span, jnp.float32) for span in (theta_e, arc_snr)]
 
     def pair(field: scene.Field, keys: jax.Array) -> dict[str, Any]:
-        arc, control = (
-            scene.arcs(keys, field, *spans),
-            scene.stamps(field, jnp.zeros_like(field.clean)),
-        )
+        arc, control = scene.arcs(keys, field, *spans), scene.stamps(field)
         known = {"theta_e": arc.theta_e, "arc_snr": arc.arc_snr}
         return {"stamp": control + arc.light, "control": control, **known}
 
-    def lookalike(field: scene.Field, keys: jax.Array, kind: str) -> dict[str, Any]:
-        extra = scene.lookalikes(keys, field, *spans, kind=kind)
-        return {"stamp": scene.stamps(field, extra)}
+    def lookalike(field: scene.Field, keys: jax.Array, kind: int) -> dict[str, Any]:
+        return {"stamp": scene.stamps(field) + scene.lookalikes(kind, keys, field, *spans)}
 
     stamps = np.empty((2 * n_pairs + n_lookalikes, *schema.STAMP_SHAPE), np.float32)
     hosts = np.arange(n_pairs)
@@ -75,7 +72,7 @@ def simulate_split(
     start = 2 * n_pairs
     for k, kind in enumerate(schema.LOOKALIKES):
         hosts = n_pairs + np.arange(k, n_lookalikes, len(schema.LOOKALIKES))
-        made = draw(hosts, functools.partial(lookalike, kind=kind), progress)
+        made = draw(hosts, functools.partial(lookalike, kind=k), progress)
         stamps[start : start + len(hosts)] = made.pop("stamp")
         start += len(hosts)
         groups.append(_Group(kind, hosts, {**made, **_no_arc(len(hosts))}))
@@ -159,7 +156,7 @@ def _no_arc(n: int) -> Columns:
 
 
 def _refuse_population(theta_e: tuple[float, float], arc_snr: tuple[float, float]) -> None:
-    limits = {"theta_e": (theta_e, 4.0, "arcsec"), "arc_snr": (arc_snr, 1e4, "")}
+    limits = {"theta_e": (theta_e, MOST_THETA_E, "arcsec"), "arc_snr": (arc_snr, 1e4, "")}
     for name, ((low, high), most, unit) in limits.items():
         if not 0 < low <= high <= most:
             raise LensjaxError(

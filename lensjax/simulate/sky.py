@@ -46,10 +46,11 @@ def lay_out(split: str, n_hosts: int, hosts_per_brick: int, seed: int) -> Layout
             "Use more hosts a brick",
         )
     n_bricks = max(1, -(-n_hosts // hosts_per_brick))
-    number = np.arange(n_hosts) % n_bricks
+    rng = np.random.default_rng([seed, zlib.crc32(split.encode())])
+    # shuffled: the kinds of hosts follow in turn, and no kind may have its own bricks
+    number = rng.permutation(np.arange(n_hosts) % n_bricks)
     ra0 = BRICK_DEG * (number % _COLUMNS)
     dec0 = south + BRICK_DEG * (number // _COLUMNS)
-    rng = np.random.default_rng([seed, zlib.crc32(split.encode())])
     inside = rng.uniform(_EDGE_DEG, BRICK_DEG - _EDGE_DEG, (2, n_hosts))
     half = BRICK_DEG / 2
     names = [brick_name(a, d) for a, d in zip(ra0 + half, dec0 + half, strict=True)]

@@ -16,7 +16,7 @@ from lensjax.runs.logs import run_command
 
 def main(argv: Sequence[str]) -> int:
     """Flags only; the job is `lensjax.job.run`."""
-    parser = configuration.Parser(prog="main.py", description=__doc__.splitlines()[0])
+    parser = configuration.Parser(prog="main.py", description=str(__doc__).splitlines()[0])
     configuration.add_config_flag(parser)
     parser.add_argument("--workdir", required=True, metavar="DIR", help="all that the run writes")
     parser.add_argument(

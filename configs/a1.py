@@ -1,8 +1,8 @@
 """A1: paired stamps, residual profile, no core masking.
 
 Claim: the plain way. Stamp and control of one host stand on both sides of the label, so that
-nothing but the arc (and what preprocessing leaves of it in the core) can tell them apart; the model may
-still lean on the core, which `core_only_auroc` and `core_reliance` show.
+nothing but the arc (and what preprocessing leaves of it in the core) can tell them apart; the model
+may still lean on the core, which `core_only_auroc` and `core_reliance` show.
 
     python main.py --config=configs/a1.py:demo --workdir=runs/a1
 """

@@ -14,6 +14,7 @@ import ast
 import difflib
 import importlib.util
 import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,6 +26,32 @@ from lensjax.schema import ExitCode, LensjaxError
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "--config."
+
+# What a field may be: the smallest and the largest value, or the words. Names that other rooms own
+# (preprocessing, sources, readers, pairings) are checked where they are used.
+RANGES: dict[str, tuple[float, float]] = {
+    "epochs": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "patience": (1, math.inf),
+    "model.width": (1, math.inf),
+    "model.asinh_softening": (0, math.inf),
+    "preprocessing.clip": (1e-6, math.inf),
+    "augment.hard_negative_fraction": (0, 1),
+    "core_dropout.soft_edge_px": (0, math.inf),
+    "optimizer.learning_rate": (0, math.inf),
+    "optimizer.final_learning_rate": (0, math.inf),
+    "optimizer.weight_decay": (0, math.inf),
+    "optimizer.warmup_fraction": (0, 1),
+    "optimizer.clip_norm": (0, math.inf),
+    "optimizer.label_smoothing": (0, 1),
+    "optimizer.ema_decay": (0, 1),
+    "checkpoint.every_steps": (1, math.inf),
+}
+WORDS: dict[str, tuple[str, ...]] = {
+    "model.conv": ("auto", "lax", "patches"),
+    "model.dtype": ("auto", "float32", "bfloat16"),
+    "core_dropout.mode": ("outer_median", "zero", "noise"),
+}
 
 
 def usage(what: str, where: str = "", remedy: str = "") -> NoReturn:
@@ -114,12 +141,32 @@ def load_config(spec: str, overrides: Sequence[tuple[str, str]] = ()) -> Config:
     config.lock()
     for field, text in overrides:
         _set(config, field, text)
+    check_values(config)
     if config.data.root is not None and config.data.source == "sim":
         config.data.source = "parquet"
     if config.data.source != "sim" and "data.proportions" not in dict(overrides):
         with config.unlocked(), config.ignore_type():
             config.data.proportions = None  # the user's own: measured, and enforced when stated
     return config
+
+
+def check_values(config: Config) -> None:
+    """Raises LensjaxError (exit 2) for the first field outside RANGES, WORDS or the schedule's form,
+    before anything is read or compiled."""
+    values = fields(config)
+    for name, (low, high) in RANGES.items():
+        if not low <= values[name] <= high:
+            usage(f"{values[name]!r} is not within {low:g} .. {high:g}", f"--config.{name}")
+    for name, words in WORDS.items():
+        if values[name] not in words:
+            usage(
+                f"unknown word {values[name]!r}", f"--config.{name}", nearest(values[name], words)
+            )
+    for stage in values["core_dropout.schedule"]:
+        if not (isinstance(stage, tuple) and len(stage) == 3 and 0 <= stage[2] <= 1):
+            usage(
+                f"{stage!r} is not (start, radius, probability)", "--config.core_dropout.schedule"
+            )
 
 
 def _find(name: str) -> Path:

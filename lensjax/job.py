@@ -39,7 +39,7 @@ from lensjax.runs.workdir import Workdir, open_workdir
 from lensjax.schema import ExitCode
 from lensjax.training import evaluate, loop, preflight
 from lensjax.training.feed import TrainFeed, model_inputs, replicated
-from lensjax.training.setup import Trainer, make_trainer
+from lensjax.training.setup import Trainer, ask_for_determinism, make_trainer
 from lensjax.training.step import State, evaluated_variables, init_state
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,8 @@ def run(config: Config, path: str, *, fresh: bool, accept_change: bool, debug: b
     """
     with open_workdir(path, fresh=fresh) as workdir, StopRequest() as stop:
         setup_logging(workdir, debug)
+        if config.deterministic:
+            ask_for_determinism()  # before the first use of a device
         protocol = gates.load_protocol(configuration.protocol_path(config))
         _use_compilation_cache(_cache(config))
         seen = provenance.collect(
@@ -277,14 +279,16 @@ def _evaluate(job: Job, trainer: Trainer, state: State, meta, summary: Summary, 
             "all_passed": summary.all_passed,
             "checks": {result.name: result.verdict for result in summary.results},
         },
-        **_evidence(job),
+        **_evidence(job, trainer.plan, meta),
     }
     write_bytes(workdir.eval_manifest, evaluate.manifest_bytes(manifest))
 
 
-def _evidence(job: Job) -> dict[str, Any]:
+def _evidence(job: Job, plan: loop.Plan, meta: dict[str, Any]) -> dict[str, Any]:
     """Whether a verdict on this run may be GREEN at all."""
     reasons = []
+    if plan.was_cut_short(meta):
+        reasons.append(f"{meta['epoch']} of {meta['planned']} epochs trained")
     if job.config.variant == "tiny":
         reasons.append("the :tiny variant trains nothing")
     if job.debug:

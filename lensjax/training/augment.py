@@ -124,7 +124,7 @@ def core_dropout(
 
 
 def mask_core(inputs: jax.Array, median: jax.Array, radius: jax.Array) -> jax.Array:
-    """Model inputs [n, 64, 64, 3] with r < `radius` (a scalar, pixels) filled with `median` [n, 3]."""
+    """Model inputs [n, 64, 64, 3] with r < `radius` (pixels) filled with `median` [n, 3]."""
     weight = core_weight(jnp.full(inputs.shape[:1], radius))
     return _blend(inputs, median[:, None, None, :], weight)
 

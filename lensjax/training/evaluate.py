@@ -58,6 +58,12 @@ def evaluate_split(
 
 _MASK_CORE = jax.jit(augment.mask_core)
 _CORE_ONLY = jax.jit(augment.keep_core_only)
+_PROFILE = jax.jit(radial_profile)
+_OUTSKIRTS = jax.jit(features.outskirts)
+_NOISE = jax.jit(features.noise_sigma)
+_HIGH_FREQUENCY = jax.jit(features.high_frequency_core)
+_AUDIT = jax.jit(features.hard_negative_audit)
+_SNR_OUTSIDE = jax.jit(features.arc_snr_outside)
 
 
 def _masked(inputs: np.ndarray, median: np.ndarray, radius: float) -> np.ndarray:
@@ -71,10 +77,10 @@ def _feature_arrays(raw: np.ndarray, inputs: np.ndarray) -> Arrays:
     return {
         "core_box": features.core_box(inputs),
         "core_box_raw": features.core_box(raw),
-        "radial_profile": in_chunks(jax.jit(radial_profile), raw),
-        "outskirts": in_chunks(jax.jit(features.outskirts), raw),
-        "noise_sigma": in_chunks(jax.jit(features.noise_sigma), raw),
-        "high_frequency_core": in_chunks(jax.jit(features.high_frequency_core), inputs),
+        "radial_profile": in_chunks(_PROFILE, raw),
+        "outskirts": in_chunks(_OUTSKIRTS, raw),
+        "noise_sigma": in_chunks(_NOISE, raw),
+        "high_frequency_core": in_chunks(_HIGH_FREQUENCY, inputs),
     }
 
 
@@ -94,27 +100,24 @@ def _pair_arrays(
     if len(lens) == 0:
         return arrays
     stamp_raw, control_raw = stamps.stamps[lens], stamps.stamps[control]
-    hard = in_chunks(_hard_negatives(seed), stamp_raw, control_raw, lens.astype(np.int32))
+    make_hard = functools.partial(_hard_negative, jax.random.key(seed))
+    hard = in_chunks(make_hard, stamp_raw, control_raw, lens.astype(np.int32))
     logits = run(model_inputs(hard, name=name, clip=clip))
     arrays["logit_hard_negative"][lens] = logits
     arrays["logit_hard_negative"][control] = logits
     theta_e, snr = table["theta_e_arcsec"][lens], table["arc_snr"][lens]
-    audit = jax.jit(features.hard_negative_audit)
-    arrays["hard_negative_audit"][lens] = in_chunks(audit, stamp_raw, hard, theta_e)
-    outside = jax.jit(features.arc_snr_outside)
-    arrays["arc_snr_outside"][lens] = in_chunks(outside, stamp_raw, control_raw, snr)
+    arrays["hard_negative_audit"][lens] = in_chunks(_AUDIT, stamp_raw, hard, theta_e)
+    arrays["arc_snr_outside"][lens] = in_chunks(_SNR_OUTSIDE, stamp_raw, control_raw, snr)
     return arrays
 
 
-def _hard_negatives(seed: int):
+@jax.jit
+def _hard_negative(
+    key: jax.Array, stamp: jax.Array, control: jax.Array, row: jax.Array
+) -> jax.Array:
     """Control plus shuffled arc; the shuffle is a function of (seed, row)."""
-
-    @jax.jit
-    def make(stamp, control, row):
-        keys = augment.stamp_keys(jax.random.key(seed), jax.numpy.zeros_like(row), row)
-        return hard_negatives.hard_negative(keys, stamp, control)
-
-    return make
+    keys = augment.stamp_keys(key, jax.numpy.zeros_like(row), row)
+    return hard_negatives.hard_negative(keys, stamp, control)
 
 
 def example_rows(arrays: Arrays) -> dict[str, np.ndarray]:

@@ -12,14 +12,14 @@ import numpy as np
 from lensjax import schema
 from lensjax.training.preprocess import (
     MAD_TO_SIGMA,
-    _rings,
     outer_statistics,
     raw_robust,
     ring_medians,
+    rings,
 )
 
 RADIUS = schema.radius_map().astype(np.float32)
-OUTSKIRTS = _rings(np.array([28.0]), np.array([64.0]))  # r >= 28 px, corners included
+OUTSKIRTS = rings(np.array([28.0]), np.array([64.0]))  # r >= 28 px, corners included
 _OUTSIDE = RADIUS >= 28.0
 _AROUND = np.argsort(  # pixels by 1-px annulus, within one by angle
     np.floor(RADIUS.ravel()) * 10 + np.arctan2(*(np.indices(RADIUS.shape) - schema.CENTRE)).ravel()

@@ -10,22 +10,26 @@ to: nothing but the step needs saving.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from lensjax.data.order import batch_rows
+from lensjax import schema
+from lensjax.data.order import batch_rows, epoch_order
 from lensjax.data.stampset import StampSet
 from lensjax.schema import ExitCode, LensjaxError
 from lensjax.training import augment
 from lensjax.training import model as resnet
-from lensjax.training.preprocess import preprocess
+from lensjax.training.preprocess import MIN_MAD, is_sound, preprocess
 from lensjax.training.step import Batch, Source
 
 CHUNK = 256  # stamps a call of preprocessing or evaluation on a CPU
 CHUNK_ACCELERATOR = 2048
 PREPROCESS = jax.jit(preprocess, static_argnames=("name", "clip"))
+IS_SOUND = jax.jit(is_sound)
 FILL = jax.jit(augment.core_fill)
 
 
@@ -56,7 +60,7 @@ def chunk_size() -> int:
     return CHUNK if jax.default_backend() == "cpu" else CHUNK_ACCELERATOR
 
 
-def in_chunks(function, *arrays: np.ndarray, progress=None) -> np.ndarray:
+def in_chunks(function, *arrays: np.ndarray, progress=None) -> Any:
     """`function` over the leading axis in padded chunks of one size: one compilation, all rows."""
     size = chunk_size()
     parts = []
@@ -71,8 +75,26 @@ def in_chunks(function, *arrays: np.ndarray, progress=None) -> np.ndarray:
 
 
 def model_inputs(stamps: np.ndarray, *, name: str, clip: float, progress=None) -> np.ndarray:
-    """Preprocessed stamps, float32 [n, 64, 64, 3], in sky sigmas."""
-    return in_chunks(lambda x: PREPROCESS(x, name=name, clip=clip), stamps, progress=progress)
+    """Preprocessed stamps, float32 [n, 64, 64, 3], in sky sigmas.
+
+    Raises:
+        LensjaxError: exit 10 for a band that is not finite, or whose outer annulus has a MAD below
+            MIN_MAD of its range. Data checks say so before; here it cannot pass whatever the way.
+    """
+
+    def prepared(x):
+        return PREPROCESS(x, name=name, clip=clip), IS_SOUND(x)
+
+    inputs, sound = in_chunks(prepared, stamps, progress=progress)
+    if not sound.all():
+        row, band = np.argwhere(~sound)[0]
+        raise LensjaxError(
+            ExitCode.DATA_INVALID,
+            f"not finite, or a MAD of the outer annulus below {MIN_MAD:g} of the range",
+            where=f"stamp {row}, band {schema.BANDS[band]}",
+            remedy="Run the data checks: python phase0/run_all.py",
+        )
+    return inputs
 
 
 def partners(table: dict[str, np.ndarray]) -> np.ndarray:
@@ -117,15 +139,15 @@ class TrainFeed:
         keep = np.ones(len(in_manifest), bool) if hard_negatives else in_manifest
         kept = np.flatnonzero(keep)
         raw = stamps.stamps if keep.all() else stamps.stamps[kept]
-        self.inputs = model_inputs(raw, name=name, clip=clip, progress=progress)
+        inputs = model_inputs(raw, name=name, clip=clip, progress=progress)
         self.rows = np.flatnonzero(in_manifest[kept]).astype(np.int32)
         labels = stamps.table["label"][kept]
         self.labels = labels[self.rows]
         self.ids = stamps.table["stamp_id"][kept]
         self.seed, self.batch_size, self.mesh = seed, batch_size, mesh
-        median, sigma = in_chunks(FILL, self.inputs)
+        median, sigma = in_chunks(FILL, inputs)
         source = {
-            "inputs": self.inputs,
+            "inputs": inputs,
             "labels": labels,
             "ids": kept.astype(np.int32),
             "fill_median": median,
@@ -159,9 +181,10 @@ class TrainFeed:
         return [str(name) for name in self.ids[self.rows[rows]]]
 
     def probe(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """A fixed sample of at most `size` rows, evenly spaced: inputs and labels, unaugmented."""
-        pick = np.unique(np.linspace(0, len(self.rows) - 1, min(size, len(self.rows))).astype(int))
-        return self.inputs[self.rows[pick]], self.labels[pick]
+        """A fixed sample of at most `size` rows, both classes as in the whole: inputs and labels,
+        unaugmented."""
+        pick = np.sort(epoch_order(self.seed, 0, self.labels)[:size])
+        return np.asarray(self.source["inputs"][self.rows[pick]]), self.labels[pick]
 
 
 def binary_loss(logits: np.ndarray, labels: np.ndarray) -> float:

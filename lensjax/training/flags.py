@@ -11,6 +11,11 @@ from lensjax import schema
 
 MEMORISED_LOSS = 0.01
 OVERFITTING_GAP = 0.1
+SHORTCUT_AUC = 0.80
+NOT_FINITE = (
+    "RED FLAG loss NaN: NaN in the data, or exploding gradients. Check data validation, reduce the "
+    "learning rate"
+)
 
 
 def warnings(record: Mapping[str, float]) -> list[str]:
@@ -47,3 +52,14 @@ def warnings(record: Mapping[str, float]) -> list[str]:
             "augmentation, less capacity"
         )
     return found
+
+
+def core_warning(auc: float) -> list[str]:
+    """The warning that the data deserve whose cores alone tell the classes apart with this AUC."""
+    if auc <= SHORTCUT_AUC:
+        return []
+    return [
+        f"RED FLAG core LR AUC {auc:.3f} > {SHORTCUT_AUC}: the central 10 x 10 pixels give the "
+        "class away, and core dropout cannot change that. Change the preprocessing or the data, "
+        "and look at the model's core gates"
+    ]

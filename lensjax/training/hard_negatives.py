@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lensjax import schema
 from lensjax.training.preprocess import ANNULUS_OF_PIXEL
 
 _ANNULUS = ANNULUS_OF_PIXEL.ravel()
-_BY_ANNULUS = np.argsort(_ANNULUS, kind="stable")  # pixels, innermost annulus first
+# Place of each pixel when they are sorted by annulus, innermost first.
+_PLACE = np.argsort(np.argsort(_ANNULUS, kind="stable"))
 _RANDOM_BITS = 25  # of the sort key; the annulus number has the bits above
 
 
@@ -28,8 +28,7 @@ def azimuthal_shuffle(keys: jax.Array, arcs: jax.Array) -> jax.Array:
     def shuffle(key: jax.Array, arc: jax.Array) -> jax.Array:
         noise = jax.random.bits(key, (_ANNULUS.size,), jnp.uint32) >> (32 - _RANDOM_BITS)
         order = jnp.argsort(jnp.asarray(_ANNULUS, jnp.uint32) << _RANDOM_BITS | noise)
-        pixels = arc.reshape(-1, arc.shape[-1])
-        return jnp.zeros_like(pixels).at[_BY_ANNULUS].set(pixels[order]).reshape(arc.shape)
+        return arc.reshape(-1, arc.shape[-1])[order[_PLACE]].reshape(arc.shape)
 
     return jax.vmap(shuffle)(keys, arcs)
 
@@ -37,6 +36,3 @@ def azimuthal_shuffle(keys: jax.Array, arcs: jax.Array) -> jax.Array:
 def hard_negative(keys: jax.Array, stamps: jax.Array, controls: jax.Array) -> jax.Array:
     """control + shuffle(stamp - control): float32 [n, 64, 64, 3], nanomaggies, like its inputs."""
     return controls + azimuthal_shuffle(keys, stamps - controls)
-
-
-assert _ANNULUS.size == schema.STAMP_SIZE**2

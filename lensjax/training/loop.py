@@ -56,6 +56,10 @@ class Plan:
         """Has the last epoch, or patience, come to its end?"""
         return meta["epoch"] >= self.epochs or meta["stale"] >= self.patience
 
+    def was_cut_short(self, meta: dict[str, Any]) -> bool:
+        """Did the run end before the epochs it was ever planned to have, other than by patience?"""
+        return meta["epoch"] < meta["planned"] and meta["stale"] < self.patience
+
     def rate(self, step: int, n: int) -> float:
         """Learning rate of `step`."""
         return learning_rate(
@@ -69,7 +73,15 @@ class Plan:
 
 def new_meta() -> dict[str, Any]:
     """What a run that has not begun knows of itself."""
-    return {"step": 0, "epoch": 0, "best_auroc": -1.0, "best_epoch": 0, "stale": 0, "history": []}
+    return {
+        "step": 0,
+        "epoch": 0,  # completed
+        "planned": 0,  # the most epochs that this run was ever to have
+        "best_auroc": -1.0,
+        "best_epoch": 0,
+        "stale": 0,  # epochs since the best
+        "history": [],
+    }
 
 
 def train(
@@ -95,7 +107,7 @@ def train(
     """
     n, total, ends = len(feed), plan.total(len(feed)), plan.epoch_ends(len(feed))
     probe_inputs, probe_labels = feed.probe(PROBE_STAMPS)
-    step, meta = meta["step"], dict(meta)
+    step, meta = meta["step"], {**meta, "planned": max(meta["planned"], plan.epochs)}
     metrics.write(meta["history"])
     clock = _Clock(step)
     with progress_bar(total=total, initial=step, desc="train", unit="step") as bar:
@@ -169,7 +181,7 @@ def _raise_if_not_finite(state: State, feed: TrainFeed) -> None:
             ExitCode.NON_FINITE,
             "loss, gradient or parameter is not finite; the update was not applied",
             where=f"step {bad}, batch of {stamps}, ...",
-            remedy="Check data validation, reduce the learning rate; the last good step is kept",
+            remedy=f"{flags.NOT_FINITE}; the last good step is kept",
         )
 
 

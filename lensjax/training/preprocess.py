@@ -19,14 +19,15 @@ from lensjax.schema import ExitCode, LensjaxError
 
 NAMES = ("raw_robust", "residual_radial_profile")
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
-MIN_MAD = 1e-6  # of a band's range; below it a band is constant for our purpose
+MIN_MAD = 1e-6  # of a band's range; below it the division would blow the band up
 GROUP = 16  # stamps worked on at once: their pixels stay in a core's cache
 BITS = 32
 LARGEST = np.int32(2**31 - 1)
+Rings = tuple[np.ndarray, np.ndarray]
 
 
-def _rings(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of each ring lower <= r < upper: indices [ring, width] padded with 4096, and counts."""
+def rings(lower: np.ndarray, upper: np.ndarray) -> Rings:
+    """Pixels of each ring lower <= r < upper: indices [ring, width], padded with 4096; counts."""
     radius = schema.radius_map().ravel()
     members = [
         np.flatnonzero((low <= radius) & (radius < up))
@@ -39,8 +40,8 @@ def _rings(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return padded, counts
 
 
-ANNULI = _rings(np.arange(45.0), np.arange(1.0, 46.0))  # k <= r < k + 1, the corners included
-OUTER = _rings(np.array([schema.OUTER_ANNULUS[0]]), np.array([schema.OUTER_ANNULUS[1]]))
+ANNULI = rings(np.arange(45.0), np.arange(1.0, 46.0))  # k <= r < k + 1, the corners included
+OUTER = rings(np.array([schema.OUTER_ANNULUS[0]]), np.array([schema.OUTER_ANNULUS[1]]))
 ANNULUS_OF_PIXEL = np.floor(schema.radius_map()).astype(np.int32)  # [64, 64], 0..44
 
 
@@ -54,7 +55,7 @@ def _unordered(bits: jax.Array) -> jax.Array:
     return lax.bitcast_convert_type(jnp.where(bits < 0, bits ^ LARGEST, bits), jnp.float32)
 
 
-def ring_medians(stamps: jax.Array, rings: tuple[np.ndarray, np.ndarray]) -> jax.Array:
+def ring_medians(stamps: jax.Array, rings: Rings) -> jax.Array:
     """np.median of the pixels of each ring: float32 [n, 64, 64, band] -> [n, ring, band], exact."""
     n = stamps.shape[0]
     if n % GROUP or n == GROUP:
@@ -63,7 +64,7 @@ def ring_medians(stamps: jax.Array, rings: tuple[np.ndarray, np.ndarray]) -> jax
     return lax.map(lambda group: _ring_medians(group, rings), groups).reshape(n, len(rings[1]), -1)
 
 
-def _ring_medians(stamps: jax.Array, rings: tuple[np.ndarray, np.ndarray]) -> jax.Array:
+def _ring_medians(stamps: jax.Array, rings: Rings) -> jax.Array:
     pixels, counts = rings
     n, bands = stamps.shape[0], stamps.shape[-1]
     lanes = jnp.moveaxis(_ordered(stamps).reshape(n, -1, bands), 1, 0).reshape(-1, n * bands)
@@ -120,6 +121,14 @@ def residual_radial_profile(stamps: jax.Array, clip: float = 100.0) -> jax.Array
     return jnp.clip(values - profile[:, ANNULUS_OF_PIXEL], -clip, clip)
 
 
+def is_sound(stamps: jax.Array) -> jax.Array:
+    """Can the bands be divided by their noise: finite, and a MAD of the outer annulus of at least
+    MIN_MAD of the range? float32 [n, 64, 64, 3] -> bool [n, 3]."""
+    extent = stamps.max((1, 2)) - stamps.min((1, 2))
+    mad = outer_statistics(stamps)[1] / MAD_TO_SIGMA
+    return jnp.isfinite(extent) & (mad > 0) & (mad >= MIN_MAD * extent)
+
+
 def preprocess(stamps: jax.Array, name: str, clip: float) -> jax.Array:
     """The preprocessing called `name`, one of NAMES.
 
@@ -140,5 +149,5 @@ def radial_profile(stamps: jax.Array) -> jax.Array:
 
     stamps: float32 [n, 64, 64, 3], nanomaggies -> float32 [n, 32, 3], sky sigmas.
     """
-    rings = tuple(part[: schema.PROFILE_RINGS] for part in ANNULI)
-    return ring_medians(raw_robust(stamps), rings)  # type: ignore[arg-type]
+    pixels, counts = (part[: schema.PROFILE_RINGS] for part in ANNULI)
+    return ring_medians(raw_robust(stamps), (pixels, counts))

@@ -6,6 +6,7 @@ state = init_state(trainer.model, trainer.recipe)
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from jax.sharding import Mesh
@@ -16,6 +17,21 @@ from lensjax.training.augment import mask_schedule
 from lensjax.training.feed import Predictor, data_mesh
 from lensjax.training.loop import Plan
 from lensjax.training.step import Recipe, TrainStep, make_train_step
+
+
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
+
+
+def ask_for_determinism() -> None:
+    """Have XLA choose kernels that give the same bits every time (config `deterministic`).
+
+    XLA reads its flags once, when the first device is asked for: call it before. On a CPU the bits
+    are the same anyhow; on a GPU sums of many threads are else in any order, and which kernel is
+    the fastest is timed anew.
+    """
+    given = os.environ.get("XLA_FLAGS", "")
+    if DETERMINISTIC not in given.split():
+        os.environ["XLA_FLAGS"] = f"{given} {DETERMINISTIC}".strip()
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ def best_strength(
     """The C of the protocol's grid with the best AUROC by host-grouped folds of the fit rows; the
     smallest where there are too few hosts to tell."""
     grid = sorted(case.protocol.probes["c_grid"])
+    if len(grid) == 1:
+        return grid[0]
     aucs = grouped_aurocs(case, case.fit, features, grid, floor, rng)
     return grid[0] if aucs is None else grid[int(np.argmax(aucs))]
 

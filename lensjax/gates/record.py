@@ -123,21 +123,17 @@ def stored_protocol(workdir: str | Path, digest: str) -> Protocol:
     """
     path = Path(workdir) / PROVENANCE
     record = read_object(path) or {}
+    remedy = f"Give --protocol=FILE of the digest {digest[:12]}"
     if not isinstance(record.get("protocol"), dict):
-        raise LensjaxError(
-            ExitCode.MISMATCH,
-            "does not hold the run's protocol",
-            str(path),
-            f"Give --protocol=FILE of the digest {digest[:12]}",
-        )
-    found = parse_protocol(record["protocol"], str(path))
+        what = "does not hold the run's protocol"
+        raise LensjaxError(ExitCode.MISMATCH, what, str(path), remedy)
+    try:
+        found = parse_protocol(record["protocol"], "its protocol")
+    except LensjaxError as error:
+        raise LensjaxError(ExitCode.MISMATCH, str(error), str(path), remedy) from None
     if found.digest != digest:
-        raise LensjaxError(
-            ExitCode.MISMATCH,
-            f"holds a protocol of digest {found.digest[:12]}, the run began under {digest[:12]}",
-            str(path),
-            f"Give --protocol=FILE of the digest {digest[:12]}",
-        )
+        what = f"holds a protocol of digest {found.digest[:12]}, the run began under {digest[:12]}"
+        raise LensjaxError(ExitCode.MISMATCH, what, str(path), remedy)
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from lensjax.gates import beside
 from lensjax.report.markup import Html, join, pairs, table, tag
 from lensjax.report.reading import Run
 from lensjax.report.words import (
@@ -47,7 +48,7 @@ def gates_table(run: Run) -> Html:
             "required" if gate.get("required") else "reported",
             f"{number(gate.get('n_pos'))} / {number(gate.get('n_neg'))}",
             number(gate.get("n_bricks")),
-            words(gate.get("reason") or None),
+            join([words(gate.get("reason") or None), tag("span", _beside(gate), class_="asks")]),
         )
         for name, gate in ranked
     ]
@@ -63,6 +64,14 @@ def gates_table(run: Run) -> Html:
         "reason",
     )
     return table(columns, rows, "Gates: the required ones first.", "gates")
+
+
+def _beside(gate: dict[str, Any]) -> str:
+    """What the gate's number has to be read with; empty where its detail is not as gates write."""
+    try:
+        return beside(gate)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ""
 
 
 def _chip(verdict: Any, flag: str = "") -> Html:

@@ -18,6 +18,8 @@ GATE_QUESTIONS = {
     "auroc_test": "Does the model rank test lenses above non-lenses?",
     "core_lr_auc": "Do the central 10 x 10 pixels of the input alone give the label away to a "
     "logistic regression? A property of the data, not of the model.",
+    "core_lr_auc_r5": "The same of its pixels with r < 5 alone.",
+    "core_lr_auc_raw": "The same in nanomaggies, before preprocessing.",
     "core_masked_drop": "How much AUROC is lost, relatively, when the model sees no core (r < 5)?",
     "hard_negative_auroc": "Does it tell arcs from the same light shuffled in azimuth?",
     "perfect_scores": "Is the ranking too good to be true (AUROC above 0.999)?",

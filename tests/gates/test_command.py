@@ -143,6 +143,10 @@ def test_an_edited_copy_of_the_protocol_is_found(
     code, out, err = called(capsys, f"--workdir={run}")
     assert (code, out, quick) == (12, "", []) and "provenance.json: holds a protocol" in err
     assert not (run / "gates.json").exists()
+    edit_json(path, lambda document: document["protocol"].update(extra=1))
+    code, _, err = called(capsys, f"--workdir={run}")
+    assert code == 12 and "unknown key 'extra'" in err and err.count("\n") == 1
+    edit_json(path, lambda document: document["protocol"].pop("extra"))
     monkeypatch.setattr(
         command,
         "stored_protocol",

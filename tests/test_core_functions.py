@@ -19,9 +19,10 @@ from lensjax import configuration, schema
 from lensjax.data import order, stamps
 from lensjax.gates import statistics
 from lensjax.schema import ExitCode, LensjaxError
-from lensjax.simulate import psf
+from lensjax.simulate import population, psf, scene
 from lensjax.training import augment, hard_negatives, preprocess, step
 from lensjax.training import model as resnet
+from lensjax.training.feed import FILL, PREPROCESS
 
 PACKAGE = configuration.ROOT / "lensjax"
 SOURCES = [configuration.ROOT / "main.py", *sorted(PACKAGE.rglob("*.py"))]
@@ -96,7 +97,7 @@ def reference(stamp: np.ndarray, residual: bool) -> np.ndarray:
 
 @pytest.mark.parametrize("name", preprocess.NAMES)
 def test_preprocessing_is_finite_and_that_of_numpy(raw, name):
-    got = np.asarray(preprocess.preprocess(raw, name, 100.0))
+    got = np.asarray(PREPROCESS(raw, name=name, clip=100.0))
     assert np.isfinite(got).all()
     expected = reference(raw[0], residual=name != "raw_robust")
     np.testing.assert_allclose(got[0], expected, atol=2e-4, rtol=1e-5)
@@ -104,9 +105,10 @@ def test_preprocessing_is_finite_and_that_of_numpy(raw, name):
 
 def test_core_dropout_masks_what_it_says_and_nothing_else(raw):
     keys = jax.random.split(jax.random.key(1), 4)
-    fill = augment.core_fill(raw)
+    fill = FILL(raw)
     radius = np.full(4, 5.0, np.float32)
-    masked = np.asarray(augment.core_dropout(keys, raw, fill, radius, np.float32([1, 1, 1, 0])))
+    probability = np.array([1, 1, 1, 0], np.float32)
+    masked = np.asarray(jax.jit(augment.core_dropout)(keys, raw, fill, radius, probability))
     core = RADIUS < 5
     np.testing.assert_array_equal(masked[:, ~core], raw[:, ~core])
     median = np.broadcast_to(np.asarray(fill[0])[:3, None], masked[:3, core].shape)
@@ -114,11 +116,23 @@ def test_core_dropout_masks_what_it_says_and_nothing_else(raw):
     np.testing.assert_array_equal(masked[3], raw[3])
 
 
+def test_augmentation_is_new_every_epoch_and_for_every_stamp():
+    key, n = jax.random.key(42), 64
+    ids, epoch = np.arange(n, dtype=np.int32), np.zeros(n, np.int32)
+
+    def drawn(epochs: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        return np.asarray(augment.draw_dihedral(augment.stamp_keys(key, epochs, ids)))
+
+    first = drawn(epoch, ids)
+    assert set(first.tolist()) == set(range(8))
+    assert not np.array_equal(first, drawn(epoch + 1, ids))
+    np.testing.assert_array_equal(first[::-1], drawn(epoch, ids[::-1]))  # whatever the batch
+
+
 def test_the_shuffle_keeps_the_flux_of_every_annulus_and_no_shape(raw):
     arcs = raw - raw[:1]
-    shuffled = np.asarray(
-        hard_negatives.azimuthal_shuffle(jax.random.split(jax.random.key(2), 4), arcs)
-    )
+    keys = jax.random.split(jax.random.key(2), 4)
+    shuffled = np.asarray(jax.jit(hard_negatives.azimuthal_shuffle)(keys, arcs))
     assert not np.array_equal(shuffled[1], arcs[1])
     for k in range(45):
         ring = np.floor(RADIUS) == k  # whole pixels move: colours stay together
@@ -143,8 +157,8 @@ def test_a_step_lowers_the_loss(raw):
         ema_decay=0.0,
     )
     model = resnet.build(width=2, asinh_softening=3.0, conv="lax", dtype="float32")
-    inputs = preprocess.preprocess(raw, "raw_robust", 100.0)
-    median, sigma = augment.core_fill(inputs)
+    inputs = PREPROCESS(raw, name="raw_robust", clip=100.0)
+    median, sigma = FILL(inputs)
     source = {
         "inputs": inputs,
         "labels": np.int8([1, 0, 1, 0]),
@@ -180,6 +194,28 @@ def test_a_misspelt_field_is_exit_2_and_the_right_one_is_named():
         configuration.load_config("configs/b3.py:tiny", [("optimizer.lerning_rate", "1e-3")])
     assert error.value.code == ExitCode.USAGE
     assert "optimizer.learning_rate" in str(error.value)
+
+
+def test_a_galaxy_of_magnitude_20_has_10_nanomaggies():
+    zero, fwhm = np.float32(0), np.full(3, 1.2, np.float32)
+    sky = population.Sky(fwhm, fwhm, fwhm, fwhm, zero)
+    galaxy = population.Galaxy(
+        magnitude=np.array([20.0, 20.0, 22.5], np.float32),
+        radius=np.float32(0.5),
+        n=np.float32(1.0),
+        q=np.float32(0.8),
+        phi=np.float32(0.3),
+        x=zero,
+        y=zero,
+    )
+
+    @jax.jit
+    def drawn(galaxy: population.Galaxy) -> jax.Array:
+        fluxes = population.flux(galaxy.magnitude)
+        return scene.observed(scene.in_bands(scene.galaxy_spectrum(galaxy), fluxes), sky)
+
+    aperture = np.asarray(drawn(galaxy))[RADIUS < 31].sum(axis=0)
+    np.testing.assert_allclose(aperture, [10.0, 10.0, 1.0], rtol=0.01)
 
 
 def test_a_psf_wider_than_the_stamp_is_refused():

@@ -23,17 +23,19 @@ from lensjax.simulate.population import (
     EXTINCTION,
     SKY_BRIGHTNESS,
     Galaxy,
+    Lens,
+    Lensed,
     Sky,
+    between,
     blue_colour,
     draw_host,
     draw_lens,
     draw_neighbours,
     draw_sky,
     draw_source,
+    draws,
     flux,
-    log_uniform,
-    normal,
-    uniform,
+    log_between,
 )
 from lensjax.simulate.profiles import sersic_table, sersic_transform
 
@@ -72,7 +74,7 @@ def galaxy_spectrum(galaxy: Galaxy) -> jax.Array:
 def blurs(sky: Sky) -> jax.Array:
     """What seeing and pixels do to a spectrum: float32 [3, 96, 49]."""
     seeing = psf.moffat_transform(jnp.asarray(grid.FREQUENCY)[None], sky.fwhm[:, None, None])
-    return seeing * grid.PIXEL_WINDOW
+    return seeing * grid.PIXEL_WINDOW[None]
 
 
 def observed(spectra: jax.Array, sky: Sky) -> jax.Array:
@@ -85,14 +87,15 @@ def in_bands(spectrum: jax.Array, fluxes: jax.Array) -> jax.Array:
     return fluxes[:, None, None, None] * spectrum[None]
 
 
-def background(key: jax.Array, host: Galaxy, sky: Sky) -> jax.Array:
-    """Spectra float32 [3, 2, 96, 49], nanomaggies, of host and neighbours, dimmed by dust."""
-    neighbours, present = draw_neighbours(key)
+def background(host: Galaxy, neighbours: Galaxy, present: jax.Array, sky: Sky) -> jax.Array:
+    """Spectra float32 [3, 2, 96, 49], nanomaggies, of host and those neighbours that are present
+    (bool [6]), dimmed by dust."""
     dust = EXTINCTION * sky.ebv
     total = in_bands(galaxy_spectrum(host), flux(host.magnitude + dust))
     shapes = jax.vmap(galaxy_spectrum)(neighbours)
     fluxes = flux(neighbours.magnitude + dust[None]) * present[:, None]
-    return total + jnp.tensordot(fluxes.T, shapes, 1, precision=jax.lax.Precision.HIGHEST)
+    # a sum, not a product of matrices: as many small products, one a host, are slow on a CPU
+    return total + (fluxes[:, :, None, None, None] * shapes[:, None]).sum(0)
 
 
 def arc_snr_of(arc: jax.Array, sky: Sky) -> jax.Array:
@@ -101,12 +104,16 @@ def arc_snr_of(arc: jax.Array, sky: Sky) -> jax.Array:
     return jnp.sqrt((r * r).sum())
 
 
-def field_of(brick: jax.Array, key: jax.Array) -> Field:
-    """A host with its neighbours under its sky, from the keys of its brick and of itself."""
+def _draw_field(brick: jax.Array, key: jax.Array):
     keys = jax.random.split(key, 4)
-    sky, host = draw_sky(brick, keys[0]), draw_host(keys[1])
-    clean = observed(background(keys[2], host, sky), sky)
-    return Field(sky, host, clean, jax.random.normal(keys[3], schema.STAMP_SHAPE))
+    sky, host, around = draw_sky(brick, keys[0]), draw_host(keys[1]), draw_neighbours(keys[2])
+    return sky, host, around, jax.random.normal(keys[3], schema.STAMP_SHAPE)
+
+
+def _paint_field(
+    sky: Sky, host: Galaxy, around: tuple[Galaxy, jax.Array], noise: jax.Array
+) -> Field:
+    return Field(sky, host, observed(background(host, *around, sky), sky), noise)
 
 
 def stamp_of(field: Field) -> jax.Array:
@@ -114,37 +121,43 @@ def stamp_of(field: Field) -> jax.Array:
     and look-alikes are added to it, none with shot noise of its own: no class is noisier."""
     sky, clean = field.sky, field.clean
     per_pixel = flux(jnp.asarray(SKY_BRIGHTNESS)) * grid.PIXEL**2
-    variance = sky.sigma**2 * (1.0 + jnp.maximum(clean, 0.0) / per_pixel)
-    return clean + jnp.sqrt(variance) * field.noise + sky.pedestal * sky.sigma
+    bright = jnp.maximum(clean, 0.0) / per_pixel[None, None]
+    noise = jnp.sqrt(1.0 + bright) * field.noise + sky.pedestal[None, None]
+    return clean + noise * sky.sigma[None, None]
 
 
-def arc_of(key: jax.Array, field: Field, theta_e: jax.Array, arc_snr: jax.Array) -> Arc:
-    """A source lensed by the field's host. theta_e, arc_snr: spans, float32 [2]."""
+def _draw_arc(key: jax.Array, host: Galaxy, theta_e: jax.Array, arc_snr: jax.Array):
     keys = jax.random.split(key, 3)
-    lens = draw_lens(keys[0], field.host, theta_e)
-    source = draw_source(keys[1], lens.theta_e)
+    lens = draw_lens(keys[0], host, theta_e)
+    snr = log_between(jax.random.uniform(keys[2], (), jnp.float32), *arc_snr)
+    return lens, draw_source(keys[1], lens.theta_e), snr
+
+
+def _paint_arc(lens: Lens, source: Lensed, snr: jax.Array, field: Field) -> Arc:
     shape = features.lensed_image(lens, source, field.host.x, field.host.y)
     light = _observed_in(shape, source.colour, field.sky)
-    snr = log_uniform(keys[2], *arc_snr)
     return Arc(light * (snr / arc_snr_of(light, field.sky)), lens.theta_e, snr)
 
 
 def lookalike_of(
-    key: jax.Array,
+    numbers: tuple[jax.Array, jax.Array, jax.Array],
     field: Field,
     theta_e: jax.Array,
     arc_snr: jax.Array,
-    shape_of: features.Shape,
+    *,
+    kind: str,
 ) -> jax.Array:
     """Light float32 [64, 64, 3], nanomaggies, that makes the field a look-alike: as large and as
-    bright as the population's arcs; a merging companion has the host's colours."""
-    keys = jax.random.split(key, 4)
+    bright as the population's arcs; a merging companion has the host's colours. numbers: uniform
+    in [0, 1), of the shape [9, 3] and of size and brightness [2]; of unit scatter, colours [3]."""
+    of_shape, own, scatter = numbers
     host, sky = field.host, field.sky
-    shape = shape_of(keys[0], uniform(keys[1], *theta_e), host.x, host.y)
-    red = host.magnitude - host.magnitude[schema.R_BAND] + normal(keys[2], 0.0, 0.1, (3,))
-    colour = red if shape_of is features.merger else blue_colour(keys[2])
+    radius = between(own[0], *theta_e)
+    shape = features.LOOKALIKES[kind](of_shape, radius, host.x, host.y)
+    red = host.magnitude - host.magnitude[schema.R_BAND] + 0.1 * scatter
+    colour = red if kind == "merger" else blue_colour(scatter[:2])
     light = _observed_in(features.faded(shape), colour, sky)
-    return light * (log_uniform(keys[3], *arc_snr) / arc_snr_of(light, sky))
+    return light * (log_between(own[1], *arc_snr) / arc_snr_of(light, sky))
 
 
 def _observed_in(shape: jax.Array, colour: jax.Array, sky: Sky) -> jax.Array:
@@ -155,22 +168,43 @@ def _observed_in(shape: jax.Array, colour: jax.Array, sky: Sky) -> jax.Array:
     return observed(in_bands(spectrum, flux(magnitude)), sky)
 
 
-# For n stamps at once: every argument but the spans gains an axis [n].
-fields = jax.jit(jax.vmap(field_of))
+# For n stamps at once: every argument but the spans gains an axis [n]. Drawing and painting are
+# programs apart: in one, XLA draws a host's numbers anew for each of its pixels.
+_draw_fields = jax.jit(jax.vmap(_draw_field))
+_paint_fields = jax.jit(jax.vmap(_paint_field))
+_draw_arcs = jax.jit(jax.vmap(_draw_arc, (0, 0, None, None)))
+_paint_arcs = jax.jit(jax.vmap(_paint_arc))
 stamps = jax.jit(jax.vmap(stamp_of))
-arcs = jax.jit(jax.vmap(arc_of, (0, 0, None, None)))
+
+
+def fields(bricks: jax.Array, keys: jax.Array) -> Field:
+    """Hosts with their neighbours under their sky, from the keys of their bricks and their own."""
+    return _paint_fields(*_draw_fields(bricks, keys))
+
+
+def arcs(keys: jax.Array, field: Field, theta_e: jax.Array, arc_snr: jax.Array) -> Arc:
+    """Sources lensed by the fields' hosts. theta_e, arc_snr: spans, float32 [2]."""
+    return _paint_arcs(*_draw_arcs(keys, field.host, theta_e, arc_snr), field)
 
 
 @jax.jit
-def lookalikes(
-    kind: jax.Array, keys: jax.Array, field: Field, theta_e: jax.Array, arc_snr: jax.Array
-) -> jax.Array:
-    """`lookalike_of` for n keys and fields: float32 [n, 64, 64, 3]. kind: int32 scalar, an index
-    of schema.LOOKALIKES."""
+def _draw_lookalikes(keys: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    uniforms, normals = jax.vmap(lambda key: draws(key, 29, 3))(keys)
+    return uniforms[:, :27].reshape(-1, 9, 3), uniforms[:, 27:], normals
+
+
+@jax.jit
+def _paint_lookalikes(kind, numbers, field: Field, theta_e, arc_snr) -> jax.Array:
     branches = [
-        jax.vmap(
-            functools.partial(lookalike_of, shape_of=features.LOOKALIKES[name]), (0, 0, None, None)
-        )
+        jax.vmap(functools.partial(lookalike_of, kind=name), (0, 0, None, None))
         for name in schema.LOOKALIKES
     ]
-    return jax.lax.switch(kind, branches, keys, field, theta_e, arc_snr)
+    return jax.lax.switch(kind, branches, numbers, field, theta_e, arc_snr)
+
+
+def lookalikes(
+    kind: int, keys: jax.Array, field: Field, theta_e: jax.Array, arc_snr: jax.Array
+) -> jax.Array:
+    """`lookalike_of` for n keys and fields, of the kind schema.LOOKALIKES[kind]: float32
+    [n, 64, 64, 3]. One program for all kinds."""
+    return _paint_lookalikes(kind, _draw_lookalikes(keys), field, theta_e, arc_snr)

@@ -53,7 +53,8 @@ def simulate_split(
     _refuse_population(theta_e, arc_snr)
     psf.refuse_wide_psf(SEEING_RANGE[1] * SEEING_RATIO.max() * 1.1)
     layout = lay_out(split, n_pairs + n_lookalikes, hosts_per_brick, seed)
-    draw = _Draw(jax.random.fold_in(jax.random.key(seed), zlib.crc32(split.encode())), layout)
+    root = jax.random.fold_in(jax.random.key(seed), zlib.crc32(split.encode()))
+    draw = _Draw(jax.random.split(root, 3), layout)
     spans = [jnp.asarray(span, jnp.float32) for span in (theta_e, arc_snr)]
 
     def pair(field: scene.Field, keys: jax.Array) -> dict[str, Any]:
@@ -88,15 +89,16 @@ class _Group(NamedTuple):
 
 
 class _Draw(NamedTuple):
-    """The hosts of a split from its root key, in calls of one size, the last one padded."""
+    """The hosts of a split, in calls of one size, the last one padded. keys: roots of bricks, of
+    hosts, and of what hosts are made into."""
 
-    root: jax.Array
+    keys: jax.Array
     layout: Layout
 
     def __call__(self, numbers: np.ndarray, make, progress) -> Columns:
         """`make(field, keys)` and the sky of the hosts `numbers`, each an array [n, ...]."""
         size = CHUNK if jax.default_backend() == "cpu" else CHUNK_ACCELERATOR
-        brick_key, host_key, extra_key = jax.random.split(self.root, 3)
+        brick_key, host_key, extra_key = self.keys
         parts = []
         for start in range(0, max(len(numbers), 1), size):
             mine = numbers[start : start + size]

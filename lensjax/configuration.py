@@ -151,8 +151,8 @@ def load_config(spec: str, overrides: Sequence[tuple[str, str]] = ()) -> Config:
 
 
 def check_values(config: Config) -> None:
-    """Raises LensjaxError (exit 2) for the first field outside RANGES, WORDS or the schedule's form,
-    before anything is read or compiled."""
+    """Raises LensjaxError (exit 2) for the first field outside RANGES, WORDS, or the form of the
+    schedule: before anything is read or compiled."""
     values = fields(config)
     for name, (low, high) in RANGES.items():
         if not low <= values[name] <= high:

@@ -1,4 +1,5 @@
-"""Strict by default: rank promotion raises, warnings are errors."""
+"""Strict by default, for all tests: rank promotion raises, a random key used twice raises, and
+every warning is an error (there is no exception; one that comes is added below, with its reason)."""
 
 import os
 
@@ -8,3 +9,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "error")

@@ -123,10 +123,14 @@ def residual_radial_profile(stamps: jax.Array, clip: float = 100.0) -> jax.Array
 
 def is_sound(stamps: jax.Array) -> jax.Array:
     """Can the bands be divided by their noise: finite, and a MAD of the outer annulus of at least
-    MIN_MAD of the range? float32 [n, 64, 64, 3] -> bool [n, 3]."""
+    MIN_MAD of the range? float32 [n, 64, 64, 3] -> bool [n, 3].
+
+    NaN is asked for by name: compiled for a CPU, a maximum drops it (seen with jax 0.10.2).
+    """
+    finite = jnp.isfinite(stamps).all((1, 2))
     extent = stamps.max((1, 2)) - stamps.min((1, 2))
     mad = outer_statistics(stamps)[1] / MAD_TO_SIGMA
-    return jnp.isfinite(extent) & (mad > 0) & (mad >= MIN_MAD * extent)
+    return finite & (mad > 0) & (mad >= MIN_MAD * extent)
 
 
 def preprocess(stamps: jax.Array, name: str, clip: float) -> jax.Array:

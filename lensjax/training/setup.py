@@ -18,7 +18,6 @@ from lensjax.training.feed import Predictor, data_mesh
 from lensjax.training.loop import Plan
 from lensjax.training.step import Recipe, TrainStep, make_train_step
 
-
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 

@@ -154,8 +154,8 @@ def make_train_step(model: resnet.ResNet18, recipe: Recipe) -> TrainStep:
     def loss_of(params, batch_stats, inputs, labels):
         variables = {"params": params, "batch_stats": batch_stats}
         logits, moved = resnet.apply_train(model, variables, inputs)
-        smooth = labels * (1 - recipe.label_smoothing) + 0.5 * recipe.label_smoothing
-        return optax.sigmoid_binary_cross_entropy(logits, smooth).mean(), moved
+        targets = smoothed(labels, recipe.label_smoothing)
+        return optax.sigmoid_binary_cross_entropy(logits, targets).mean(), moved
 
     def train_step(state: State, source: Source, batch: Batch) -> tuple[State, jax.Array]:
         inputs, labels = augmented(recipe, source, batch)
@@ -163,7 +163,7 @@ def make_train_step(model: resnet.ResNet18, recipe: Recipe) -> TrainStep:
         (loss, batch_stats), grads = jax.value_and_grad(loss_of, has_aux=True)(
             params, state["batch_stats"], inputs, labels
         )
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         opt_state = resnet.restored(optimizer.init(params), state["opt_state"])
         updates, opt_state = optimizer.update(grads, opt_state, params)
         params = jax.tree.map(lambda p, u: p - batch["learning_rate"] * u, params, updates)
@@ -180,6 +180,11 @@ def make_train_step(model: resnet.ResNet18, recipe: Recipe) -> TrainStep:
         return _guarded(state, new), loss
 
     return jax.jit(train_step, donate_argnums=0)
+
+
+def smoothed(labels: jax.Array, amount: float) -> jax.Array:
+    """Targets for labels 0 and 1: amount / 2 and 1 - amount / 2 (arXiv:1512.00567, section 7)."""
+    return labels * (1 - amount) + 0.5 * amount
 
 
 def _added(sums: State, loss: jax.Array, grad_norm: jax.Array) -> State:

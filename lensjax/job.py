@@ -242,9 +242,10 @@ def _evaluate(job: Job, trainer: Trainer, state: State, meta, summary: Summary, 
     config, workdir = job.config, job.workdir
     workdir.eval.mkdir(exist_ok=True)
     variables = evaluated_variables(state)
-    splits = {}
+    splits, tables = {}, []
     for split in ("val", "test"):
         stamps, mask = _load(job, split)
+        tables.append(stamps.table)
         with progress_bar(desc=f"evaluate {split}", unit="stamp") as bar:
             arrays, inputs = evaluate.evaluate_split(
                 stamps,
@@ -274,7 +275,7 @@ def _evaluate(job: Job, trainer: Trainer, state: State, meta, summary: Summary, 
         "preprocessing": config.preprocessing.name,
         "mode": config.data.pairing,
         "hard_negative_fraction": config.augment.hard_negative_fraction,
-        "population": configuration.to_json(config)["population"],
+        "population": _population(job, tables),
         "phase0": {
             "all_passed": summary.all_passed,
             "checks": {result.name: result.verdict for result in summary.results},
@@ -282,6 +283,18 @@ def _evaluate(job: Job, trainer: Trainer, state: State, meta, summary: Summary, 
         **_evidence(job, trainer.plan, meta),
     }
     write_bytes(workdir.eval_manifest, evaluate.manifest_bytes(manifest))
+
+
+def _population(job: Job, tables: list[dict[str, np.ndarray]]) -> dict[str, Any]:
+    """Spans of theta_E and arc SNR: as simulated, or as found in a user's val and test."""
+    if job.config.data.source == "sim":
+        return configuration.to_json(job.config)["population"]
+    spans = {}
+    for name, column in (("theta_e", "theta_e_arcsec"), ("arc_snr", "arc_snr")):
+        values = np.concatenate([table[column] for table in tables])
+        values = values[np.isfinite(values)]
+        spans[name] = [float(values.min()), float(values.max())] if len(values) else None
+    return spans
 
 
 def _evidence(job: Job, plan: loop.Plan, meta: dict[str, Any]) -> dict[str, Any]:
@@ -317,7 +330,8 @@ def _is_finished(job: Job) -> bool:
 def _judge(job: Job) -> ExitCode:
     """Gates from the saved arrays alone, then the results, the report and the table."""
     workdir = job.workdir
-    judged = gates.judge(workdir.path, job.protocol)
+    with progress_bar(desc="judge", unit="gate", total=len(job.protocol.gates)) as bar:
+        judged = gates.judge(workdir.path, job.protocol, advance=bar.update)
     gates.write(workdir.path, judged)
     manifest = json.loads(workdir.eval_manifest.read_text())
     write_results(
@@ -327,7 +341,19 @@ def _judge(job: Job) -> ExitCode:
         best_auroc=manifest["best_auroc"],
         gates=judged,
     )
-    report = write_report(workdir.path)
+    with progress_bar(desc="report", unit="section") as bar:
+        report = write_report(workdir.path, bar.update)
     say(gates.table(judged))
+    say(_population_line(manifest))
     say(f"report: {report}")
     return ExitCode(gates.exit_code(judged))
+
+
+def _population_line(manifest: dict[str, Any]) -> str:
+    """What the verdict is about, in one line."""
+    spans = {"theta_e": ("theta_E", " arcsec"), "arc_snr": ("arc SNR", "")}
+    parts = [f"{manifest['mode']} test stamps, {manifest['preprocessing']}"]
+    for key, (name, unit) in spans.items():
+        span = manifest["population"].get(key)
+        parts.append(f"{name} {span[0]:g}-{span[1]:g}{unit}" if span else f"{name} not known")
+    return "population: " + ", ".join(parts)

@@ -53,10 +53,17 @@ MEASURES: dict[str, Callable[[Case], Finding]] = {
 }
 
 
-def judge(workdir: str | Path, rules: Protocol, *, other_protocol: bool = False) -> dict[str, Any]:
+def judge(
+    workdir: str | Path,
+    rules: Protocol,
+    *,
+    other_protocol: bool = False,
+    advance: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
     """The object of gates.json: every gate, the colour and its reason.
 
-    other_protocol: judge although the run was begun under another protocol.
+    other_protocol: judge although the run was begun under another protocol. advance: called after
+    each gate (a progress bar's).
 
     Raises:
         LensjaxError: exit 22 for arrays that are incomplete, damaged or impossible; exit 12 for a
@@ -74,7 +81,10 @@ def judge(workdir: str | Path, rules: Protocol, *, other_protocol: bool = False)
     case = Case(rules, evaluation)
     # One thread: the matrices are small, and sums then do not depend on the number of cores.
     with threadpool_limits(limits=1, user_api="blas"):
-        gates = {name: _gate(case, _rule(case, name), name) for name in protocol.GATES}
+        gates = {}
+        for name in protocol.GATES:
+            gates[name] = _gate(case, _rule(case, name), name)
+            advance()
     verdict, reason = colour(gates, case.manifest["evidence"])
     judged = {
         "schema": SCHEMA,

@@ -25,10 +25,11 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _CSS = Path(__file__).with_name("page.css")
 
 
-def write_report(workdir: Path) -> Path:
+def write_report(workdir: Path, advance: Callable[[], object] = lambda: None) -> Path:
     """Write `workdir`/report.html and `workdir`/figures/*.{png,pdf}; returns the page's path.
 
     Reads what the run left; what is absent is said on the page. The same files give the same bytes.
+    advance: called after each section (a progress bar's).
 
     Raises:
         LensjaxError: exit 2 if `workdir` is not a directory.
@@ -38,7 +39,7 @@ def write_report(workdir: Path) -> Path:
     run = read_run(workdir)
     album = Album(workdir / "figures")
     with style.styled():
-        page = page_html(run, album)
+        page = page_html(run, album, advance)
     album.remove_stale()
     path, partial = workdir / "report.html", workdir / "report.html.partial"
     partial.write_text(page, encoding="utf-8")
@@ -46,7 +47,7 @@ def write_report(workdir: Path) -> Path:
     return path
 
 
-def page_html(run: Run, album: Album) -> str:
+def page_html(run: Run, album: Album, advance: Callable[[], object] = lambda: None) -> str:
     """The whole page; figures are saved in `album` on the way."""
     sections: list[tuple[str, str, Callable[[], Html]]] = [
         ("gates", "Gates", lambda: tables.gates_table(run)),
@@ -73,10 +74,10 @@ def page_html(run: Run, album: Album) -> str:
         _or_note("population", lambda: verdict.population(run)),
         class_="top",
     )
-    body = [
-        tag("section", tag("h2", title), _or_note(title, build), id=anchor)
-        for anchor, title, build in sections
-    ]
+    body = []
+    for anchor, title, build in sections:
+        body.append(tag("section", tag("h2", title), _or_note(title, build), id=anchor))
+        advance()
     return _document(
         f"lensjax report: {name}",
         tag("header", tag("h1", f"lensjax report: {name}")),

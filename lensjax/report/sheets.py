@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -66,7 +67,8 @@ def png(picture: np.ndarray) -> bytes:
     """A PNG of a picture, pixel for pixel (the page enlarges it), with row 0 at the bottom as
     astronomers draw it."""
     buffer = io.BytesIO()
-    imsave(buffer, picture, format="png", origin="lower", metadata={"Software": None})
+    no_software: Any = {"Software": None}  # what matplotlib leaves out; its stub knows str alone
+    imsave(buffer, picture, format="png", origin="lower", metadata=no_software)
     return buffer.getvalue()
 
 

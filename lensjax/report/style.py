@@ -10,7 +10,9 @@ bear names. Figures are matplotlib objects without pyplot, so nothing global is 
 from __future__ import annotations
 
 import io
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -57,9 +59,9 @@ _PNG_METADATA = {"Software": None}
 _PDF_METADATA = {"Creator": None, "Producer": None, "CreationDate": None}
 
 
-def styled() -> matplotlib.RcParams:
+def styled() -> AbstractContextManager[None]:
     """Context in which figures are made and saved; leaves matplotlib's settings as they were."""
-    return matplotlib.rc_context(_RC)  # type: ignore[return-value]
+    return matplotlib.rc_context(cast(Any, _RC))
 
 
 def new_figure(

@@ -15,6 +15,7 @@ import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import fsspec
 from tqdm import tqdm
@@ -46,7 +47,7 @@ def _hash(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
     sha = hashlib.sha256()
     with filesystem.open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
-            sha.update(chunk)
+            sha.update(cast(bytes, chunk))
     return sha.hexdigest()
 
 

@@ -51,7 +51,7 @@ def names(cell: str) -> list[str]:
 # -- paths, functions, tests, links ------------------------------------------------------------
 
 PATH = re.compile(
-    r"(?<![\w./~-])((?:lensjax|configs|phase0|tests|docs|\.ci)/[\w./*-]*[\w*]"
+    r"(?<![\w./~-])((?:lensjax|configs|phase0|tests|docs|benchmarks|\.ci)/[\w./*-]*[\w*]"
     r"|(?:main\.py|pyproject\.toml|requirements[\w.-]*\.txt))(?:(::?)(\w+(?:\.\w+)*))?"
 )
 VARIANTS = {"full", "demo", "tiny"}
@@ -170,7 +170,8 @@ OTHERS_FLAGS = {"--help", "--dry-run"}  # of pip, pytest and ruff, where a page 
 
 def known_flags() -> set[str]:
     """Every long flag that a command of lensjax takes."""
-    sources = [ROOT / "main.py", *(ROOT / "lensjax").rglob("*.py")]
+    folders = (ROOT / name for name in ("lensjax", "benchmarks"))
+    sources = [ROOT / "main.py", *(path for folder in folders for path in folder.rglob("*.py"))]
     text = "".join(path.read_text() for path in sources)
     return set(re.findall(r"add_argument\(\s*\"(--[\w-]+)\"", text)) | OTHERS_FLAGS
 

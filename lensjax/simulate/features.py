@@ -1,7 +1,7 @@
 """Light drawn in real space on the fine grid: lensed arcs, and the look-alikes of arcs.
 
 Not galaxies of plain Sersic form (`scene` draws those in Fourier space). Each function returns the
-light of one thing, float32 [192, 192], sum 1, about the host; how bright it is and in what colour
+light of one thing, float32 [224, 224], sum 1, about the host; how bright it is and in what colour
 is the scene's business. Look-alikes are made of `u`, float32 [9, 3] uniform in [0, 1), as many
 numbers as any of them needs.
 
@@ -29,8 +29,8 @@ def unit(image: jax.Array) -> jax.Array:
     return image / jnp.maximum(image.sum(), 1e-20)
 
 
-# Light that is drawn ends with the fine grid, 6.3 arcsec from the centre: fade before.
-_FADE = (5.2, 6.2)  # arcsec
+# Light that is drawn ends with the fine grid, 7.3 arcsec from the centre: fade before.
+_FADE = (6.0, 7.2)  # arcsec
 _RADIUS = np.hypot(FINE_X, FINE_Y)
 _FADED = 0.5 + 0.5 * np.cos(math.pi * np.clip((_RADIUS - _FADE[0]) / np.ptp(_FADE), 0.0, 1.0))
 
@@ -50,7 +50,7 @@ def deflection(x: Array, y: Array, lens: Lens) -> tuple[jax.Array, jax.Array]:
 
 
 def _quarters(values: jax.Array) -> list[jax.Array]:
-    """A map on the fine grid [192, 192] as four, at the quarters of each point's cell, by its
+    """A map on the fine grid [224, 224] as four, at the quarters of each point's cell, by its
     slopes there. Light is sampled at all four: at the points alone, the steep light of small
     sources is off by up to 3 % of the peak."""
     along_y, along_x = (slope / 4.0 for slope in jnp.gradient(values))

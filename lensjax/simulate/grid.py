@@ -23,7 +23,7 @@ Array = jax.Array | np.ndarray  # what the functions of arrays take; they return
 PIXEL = schema.PIXEL_SCALE_ARCSEC  # arcsec
 PERIOD = 96  # pixels; light that leaves the stamp comes back only after 32 more
 FINE = 4  # points a pixel and axis, of what is drawn in real space
-FINE_PIXELS = 48  # pixels a side that the fine grid covers, about the centre
+FINE_PIXELS = 56  # pixels a side that the fine grid covers, about the centre
 _N_FINE = FINE * FINE_PIXELS
 
 FREQUENCY_Y = np.fft.fftfreq(PERIOD, PIXEL).astype(np.float32)  # [96], cycles per arcsec
@@ -46,7 +46,7 @@ PIXEL_WINDOW = (
 
 @functools.cache
 def _forward() -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and sines of the fine grid's points: [192, 98] along x, [192, 192] along y."""
+    """Cosines and sines of the fine grid's points: [224, 98] along x, [192, 224] along y."""
     x = 2 * math.pi * _FINE_AXIS[:, None] * FREQUENCY_X[None, :].astype(np.float64)
     y = 2 * math.pi * FREQUENCY_Y[:, None].astype(np.float64) * _FINE_AXIS[None, :]
     along_x = np.concatenate([np.cos(x), np.sin(x)], axis=1)
@@ -73,7 +73,7 @@ def _product(a: Array, b: Array) -> jax.Array:
 
 
 def to_spectrum(image: jax.Array) -> jax.Array:
-    """Fourier transform of light on the fine grid (any unit a point), float32 [192, 192], about the
+    """Fourier transform of light on the fine grid (any unit a point), float32 [224, 224], about the
     stamp's centre: real and imaginary part, float32 [2, 96, 49]."""
     along_x, along_y = _forward()
     parts = _product(along_y, _product(image, along_x))

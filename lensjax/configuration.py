@@ -155,7 +155,7 @@ def check_values(config: Config) -> None:
     schedule: before anything is read or compiled."""
     values = fields(config)
     for name, (low, high) in RANGES.items():
-        if not low <= values[name] <= high:
+        if not (low <= values[name] <= high and math.isfinite(values[name])):
             usage(f"{values[name]!r} is not within {low:g} .. {high:g}", f"--config.{name}")
     for name, words in WORDS.items():
         if values[name] not in words:

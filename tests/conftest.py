@@ -1,5 +1,5 @@
 """Strict by default, for all tests: rank promotion raises, a random key used twice raises, and
-every warning is an error (there is no exception; one that comes is added below, with its reason)."""
+every warning is an error. There is no exception; one that comes is added below, with its reason."""
 
 import os
 

@@ -113,7 +113,7 @@ def core_dropout(
             ExitCode.USAGE, f"unknown mode {mode!r}", "core_dropout.mode", f"Use {MODES}"
         )
     median, sigma = (part[:, None, None, :] for part in fill)
-    draw, noise = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    draw, noise = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
     chosen = jax.vmap(jax.random.uniform)(draw) < probability
     filling = jnp.zeros_like(stamps) if mode == "zero" else jnp.broadcast_to(median, stamps.shape)
     if mode == "noise":

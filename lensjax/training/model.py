@@ -169,12 +169,14 @@ class ResNet18(nn.Module):
             cores on one scale; 0 leaves them as they are.
         form: 'lax' or 'patches', see the module docstring.
         dtype: of the computation; parameters are float32.
+        stages: blocks of each stage.
     """
 
     width: int
     asinh_softening: float
     form: str
     dtype: Any = jnp.float32
+    stages: tuple[int, ...] = STAGES
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
@@ -182,7 +184,7 @@ class ResNet18(nn.Module):
         x = Conv(self.width, 7, 2, self.form, self.dtype)(x)
         x = nn.relu(nn.BatchNorm(not train, momentum=0.9, dtype=self.dtype)(x))
         x = max_pool(x)
-        for stage, blocks in enumerate(STAGES):
+        for stage, blocks in enumerate(self.stages):
             for block in range(blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
                 x = Block(self.width * 2**stage, stride, self.form, self.dtype)(x, train)

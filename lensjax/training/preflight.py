@@ -51,7 +51,7 @@ def preflight(
 
     Every check runs even if one before it failed, so that all is known at once.
     """
-    before = jax.device_get(state)
+    before = jax.tree.map(np.array, state)  # copies: on a CPU, device_get gives views
     report: dict[str, Any] = {}
     report |= _check_feed(feed)
     report |= _check_val(val_inputs, val_labels)

@@ -110,9 +110,7 @@ def augmented(recipe: Recipe, source: Source, batch: Batch) -> tuple[jax.Array, 
     inputs = source["inputs"][rows]
     fill = source["fill_median"][rows], source["fill_sigma"][rows]
     keys = augment.stamp_keys(jax.random.key(recipe.seed), epochs, source["ids"][rows])
-    symmetry, shuffle, chosen, dropout = jnp.moveaxis(
-        jax.vmap(lambda k: jax.random.split(k, 4))(keys), 1, 0
-    )
+    symmetry, shuffle, chosen, dropout = jax.vmap(lambda k: tuple(jax.random.split(k, 4)))(keys)
     if recipe.hard_negative_fraction:
         partner = source["partner"][rows]
         control, stamp = source["stamps"][rows], source["stamps"][jnp.maximum(partner, 0)]

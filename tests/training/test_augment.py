@@ -11,6 +11,8 @@ from lensjax.training.setup import make_recipe
 
 RADIUS = np.hypot(*(np.indices((64, 64)) - 31.5)).astype(np.float32)
 N = 40
+core_fill = jax.jit(augment.core_fill)
+core_dropout = jax.jit(augment.core_dropout, static_argnames=("mode", "soft_edge_px"))
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +29,8 @@ def keys(epoch=0, n=N):
 def drop(inputs, radius=5.0, probability=1.0, epoch=0, **options):
     n = len(inputs)
     full = [np.full(n, value, np.float32) for value in (radius, probability)]
-    fill = augment.core_fill(inputs)
-    return np.asarray(augment.core_dropout(keys(epoch, n), inputs, fill, *full, **options))
+    fill = core_fill(inputs)
+    return np.asarray(core_dropout(keys(epoch, n), inputs, fill, *full, **options))
 
 
 def test_the_eight_codes_are_the_eight_symmetries(inputs):
@@ -80,7 +82,7 @@ def test_every_stamp_draws_for_itself(inputs):
 
 
 def test_masks_of_evaluation_are_complements(inputs):
-    median = augment.core_fill(inputs)[0]
+    median = core_fill(inputs)[0]
     masked = augment.mask_core(inputs, median, np.float32(5))
     only = augment.keep_core_only(inputs, median)
     flat = np.broadcast_to(np.asarray(median)[:, None, None], inputs.shape)

@@ -11,6 +11,10 @@ from lensjax.training.preprocess import raw_robust
 
 RADIUS = np.hypot(*(np.indices((64, 64)) - 31.5))
 OUTER = (RADIUS >= 20) & (RADIUS < 32)
+noise_sigma, outskirts = jax.jit(features.noise_sigma), jax.jit(features.outskirts)
+high_frequency_core = jax.jit(features.high_frequency_core)
+arc_snr_outside = jax.jit(features.arc_snr_outside)
+hard_negative_audit = jax.jit(features.hard_negative_audit)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,7 @@ def test_core_box_is_rows_and_columns_27_to_36():
 
 def test_noise_sigma(pairs):
     want = [[1.4826 * mad(x[OUTER, band]) for band in range(3)] for x in pairs[0]]
-    np.testing.assert_allclose(features.noise_sigma(pairs[0]), want, rtol=1e-5)
+    np.testing.assert_allclose(noise_sigma(pairs[0]), want, rtol=1e-5)
 
 
 def test_outskirts(pairs):
@@ -53,14 +57,14 @@ def test_outskirts(pairs):
             row += [np.corrcoef(v[:, 1:][right], v[:, :-1][right])[0, 1]]
             row += [np.corrcoef(v[1:][below], v[:-1][below])[0, 1]]
         want.append(row)
-    np.testing.assert_allclose(features.outskirts(pairs[0]), want, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(outskirts(pairs[0]), want, rtol=1e-3, atol=1e-4)
 
 
 def test_outskirts_see_correlated_noise():
     rng = np.random.default_rng(0)
     white = rng.standard_normal((1, 64, 65, 3)).astype(np.float32)
     smooth = (white[:, :, 1:] + white[:, :, :-1]) / np.float32(np.sqrt(2))
-    across = [features.outskirts(x)[0, 2::4].mean() for x in (white[:, :, 1:], smooth)]
+    across = [outskirts(x)[0, 2::4].mean() for x in (white[:, :, 1:], smooth)]
     assert abs(across[0]) < 0.1 and abs(across[1] - 0.5) < 0.1
 
 
@@ -77,13 +81,13 @@ def test_high_frequency_core(pairs):
                 ]
                 row.append(np.sqrt(np.mean(np.square(curve))))
         want.append(row)
-    np.testing.assert_allclose(features.high_frequency_core(pairs[0]), want, rtol=1e-4)
+    np.testing.assert_allclose(high_frequency_core(pairs[0]), want, rtol=1e-4)
 
 
 def test_arc_snr_outside(pairs):
     stamps, controls = pairs
     snr = np.linspace(5, 50, len(stamps), dtype=np.float32)
-    got = np.asarray(features.arc_snr_outside(stamps, controls, snr))
+    got = np.asarray(arc_snr_outside(stamps, controls, snr))
     power = (stamps - controls)[..., 1].astype(float) ** 2
     want = [
         [s * np.sqrt(p[radius <= RADIUS].sum() / p.sum()) for radius in schema.MASK_RADII]
@@ -91,16 +95,18 @@ def test_arc_snr_outside(pairs):
     ]
     np.testing.assert_allclose(got, want, rtol=1e-4)
     np.testing.assert_allclose(got[:, 0], snr, rtol=1e-6)
-    invisible = features.arc_snr_outside(controls, controls, snr)
+    invisible = arc_snr_outside(controls, controls, snr)
     np.testing.assert_array_equal(invisible, np.zeros((len(snr), 6)))
 
 
 def test_audit_statistics(pairs):
     stamps, controls = pairs
     theta_e = np.full(len(stamps), 2.0, np.float32)
-    hard = hard_negative(jax.random.split(jax.random.key(0), len(stamps)), stamps, controls)
-    got = np.asarray(features.hard_negative_audit(stamps, hard, theta_e))
-    values = np.asarray(raw_robust(stamps))
+    hard = jax.jit(hard_negative)(
+        jax.random.split(jax.random.key(0), len(stamps)), stamps, controls
+    )
+    got = np.asarray(hard_negative_audit(stamps, hard, theta_e))
+    values = np.asarray(jax.jit(raw_robust)(stamps))
     near = RADIUS < 20
     colour = [np.corrcoef(v[near, 0], v[near, 1])[0, 1] for v in values]
     np.testing.assert_allclose(got[:, 1], colour, rtol=1e-4)

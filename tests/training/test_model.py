@@ -1,9 +1,12 @@
 """ResNet-18: the two forms of a convolution agree, and evaluation moves nothing."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from lensjax.training import model as resnet
 
@@ -11,14 +14,22 @@ apply_eval = jax.jit(resnet.apply_eval, static_argnums=0)
 apply_train = jax.jit(resnet.apply_train, static_argnums=0)
 
 
-def build(conv="patches", width=4):
-    return resnet.build(width=width, asinh_softening=3.0, conv=conv, dtype="float32")
+def build(width=4, **changes):
+    return dataclasses.replace(
+        resnet.build(width=width, asinh_softening=3.0, conv="patches", dtype="float32"), **changes
+    )
+
+
+def small(**changes):
+    """One block: little to compile."""
+    return build(stages=(1,), **changes)
 
 
 @pytest.mark.parametrize(("size", "stride"), [(7, 2), (3, 1), (3, 2), (1, 1), (1, 2)])
-def test_patches_convolution_is_lax_convolution(size, stride):
+@pytest.mark.parametrize("side", [16, 4, 2])  # as many pixels as XLA is fast at, and fewer
+def test_patches_convolution_is_lax_convolution(size, stride, side):
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((2, 16, 16, 3), np.float32)
+    x = rng.standard_normal((2, side, side, 3), np.float32)
     kernel = rng.standard_normal((size, size, 3, 5), np.float32)
 
     @jax.jit
@@ -34,6 +45,27 @@ def test_patches_convolution_is_lax_convolution(size, stride):
     outputs, (want, got) = both(kernel)
     np.testing.assert_allclose(*outputs, atol=2e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-2), want, got)
+
+
+def test_max_pool_is_that_of_flax_and_its_gradient_too():
+    x = np.random.default_rng(3).standard_normal((2, 8, 8, 3), np.float32)
+
+    def theirs(x):
+        return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+    np.testing.assert_array_equal(resnet.max_pool(x), theirs(x))
+    grads = [jax.grad(lambda x, f=f: (f(x) ** 2).sum())(x) for f in (resnet.max_pool, theirs)]
+    np.testing.assert_allclose(*grads, rtol=1e-6)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_spread_is_the_transpose_of_patches(stride):
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((2, 8, 8, 3), np.float32)
+    seen = resnet.patches(x, 3, stride)
+    columns = rng.standard_normal(seen.shape).astype(np.float32)
+    back = resnet.spread(columns, 3, stride, x.shape)
+    assert float((seen * columns).sum()) == pytest.approx(float((x * back).sum()), rel=1e-4)
 
 
 def test_full_width_is_the_resnet18_of_the_paper():
@@ -55,7 +87,7 @@ def test_initialisation_is_a_function_of_the_seed_alone():
 
 def test_evaluation_does_not_move_batch_statistics_training_does():
     """Old flaw 11: a training-mode pass in preflight changed the real model."""
-    model, x = build(), np.random.default_rng(1).standard_normal((4, 64, 64, 3), np.float32)
+    model, x = small(), np.random.default_rng(1).standard_normal((4, 64, 64, 3), np.float32)
     variables = resnet.init(model, 0)
     alone = apply_eval(model, variables, x[:1])
     batch = apply_eval(model, variables, x)
@@ -66,10 +98,9 @@ def test_evaluation_does_not_move_batch_statistics_training_does():
 
 def test_asinh_softening_and_dtype_are_used():
     x = 50 * np.random.default_rng(2).standard_normal((2, 64, 64, 3)).astype(np.float32)
-    variables = resnet.init(build(), 3)
-    plain = resnet.build(width=4, asinh_softening=0.0, conv="patches", dtype="float32")
-    half = resnet.build(width=4, asinh_softening=3.0, conv="patches", dtype="bfloat16")
-    want = apply_eval(build(), variables, x)
+    variables = resnet.init(small(), 3)
+    plain, half = small(asinh_softening=0.0), small(dtype=jnp.dtype("bfloat16"))
+    want = apply_eval(small(), variables, x)
     assert not np.allclose(want, apply_eval(plain, variables, x))
     got = apply_eval(half, variables, x)
     assert got.dtype == jnp.float32 and 0 < np.abs(got - want).max() < 0.3

@@ -10,7 +10,6 @@ from lensjax.training import augment, feed
 from lensjax.training.preprocess import (
     ANNULI,
     NAMES,
-    is_sound,
     preprocess,
     radial_profile,
     ring_medians,
@@ -19,6 +18,8 @@ from lensjax.training.preprocess import (
 RADIUS = np.hypot(*(np.indices((64, 64)) - 31.5))
 OUTER = (RADIUS >= 20) & (RADIUS < 32)
 pre = jax.jit(preprocess, static_argnames=("name", "clip"))
+annulus_medians = jax.jit(lambda stamps: ring_medians(stamps, ANNULI))
+profile = jax.jit(radial_profile)
 
 
 def reference(stamps, name, clip):
@@ -60,7 +61,7 @@ def test_medians_are_those_of_numpy_to_the_bit(n):
     stamps = rng.standard_normal((n, 64, 64, 3), np.float32)
     stamps[0] = np.round(stamps[0], 1)  # ties, and both zeros
     stamps[-1] *= np.float32(1e20)
-    got = np.asarray(ring_medians(stamps, ANNULI))
+    got = np.asarray(annulus_medians(stamps))
     flat = stamps.reshape(n, 4096, 3)
     for k, (pixels, count) in enumerate(zip(*ANNULI, strict=True)):
         want = np.median(flat[:, pixels[:count]], axis=1)
@@ -86,8 +87,8 @@ def test_units_and_background_do_not_matter(train_set, name):
 
 def test_a_residual_has_no_profile(train_set):
     x = pre(train_set.stamps[:3], name="residual_radial_profile", clip=1e9)
-    assert np.abs(ring_medians(x, ANNULI)).max() < 1e-4
-    raw = radial_profile(train_set.stamps[:3])
+    assert np.abs(annulus_medians(x)).max() < 1e-4
+    raw = profile(train_set.stamps[:3])
     assert raw.shape == (3, 32, 3) and np.abs(raw).max() > 5
 
 
@@ -98,7 +99,7 @@ def test_the_profile_is_of_the_raw_robust_stamp(train_set):
         np.median(values[:, (k <= RADIUS) & (k + 1 > RADIUS)], axis=1)
         for k in range(schema.PROFILE_RINGS)
     ]
-    np.testing.assert_allclose(radial_profile(stamps), np.stack(want, 1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(profile(stamps), np.stack(want, 1), rtol=1e-5, atol=1e-5)
 
 
 def faulty(stamps, fault):
@@ -120,7 +121,7 @@ def test_a_band_without_noise_cannot_become_an_input(train_set, fault, monkeypat
         feed.model_inputs(stamps, name="raw_robust", clip=100.0)
     assert error.value.code == ExitCode.DATA_INVALID
     assert error.value.where == "stamp 3, band r"
-    assert is_sound(stamps).sum() == 6 * 3 - 1
+    assert feed.IS_SOUND(stamps).sum() == 6 * 3 - 1
     # The guard off: NaN, or every pixel at the clip or near zero.
     monkeypatch.setattr(feed, "IS_SOUND", lambda x: np.ones((len(x), 3), bool))
     got = feed.model_inputs(stamps, name="raw_robust", clip=1e9)[3, :, :, 1]

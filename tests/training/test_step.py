@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
+from lensjax.training import model as resnet
 from lensjax.training import step
-from lensjax.training.preprocess import preprocess
+from lensjax.training.feed import PREPROCESS
 from lensjax.training.step import augmented, evaluated_variables, learning_rate, make_optimizer
 
 from .conftest import BATCH, make_recipe, same
@@ -91,7 +92,7 @@ def test_a_hard_negative_in_training_is_one_of_raw_pixels(bench):
     inputs, labels = jitted(recipe, source, batch(bench, rows))
     assert (np.asarray(labels) == 0).all()
     lens = source["stamps"][source["partner"][rows]]
-    raw = preprocess(lens, "raw_robust", 1e9)
+    raw = PREPROCESS(lens, name="raw_robust", clip=1e9)
     assert not np.allclose(inputs, source["inputs"][rows], atol=1.0)
     # Median profiles are gone, so compare the brightest pixel of each: near the lens's own.
     peak = np.asarray(inputs).max((1, 2, 3))
@@ -211,8 +212,8 @@ def test_nothing_that_is_not_finite_enters_the_state(bench, where):
 def test_without_the_guard_it_would(bench, monkeypatch):
     """The control: the same step, its guard taken out."""
     monkeypatch.setattr(step, "_guarded", lambda old, new: new)
-    unguarded = step.make_train_step(bench.model, make_recipe(**PLAIN, ema_decay=0.0))
-    state = {key: value for key, value in bench.state().items() if key != "ema"}
+    model, recipe = resnet.ResNet18(2, 3.0, "patches", stages=(1,)), make_recipe(**PLAIN)
+    unguarded, state = step.make_train_step(model, recipe), step.init_state(model, recipe)
     source, _ = poisoned(bench, "input")
     rows = np.resize(bench.feed.rows, BATCH)
     state, _ = unguarded(state, source, batch(bench, rows, on=False))

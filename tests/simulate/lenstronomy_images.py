@@ -27,11 +27,11 @@ def mass(lens):
     return LensModel(["EPL", "SHEAR"]), [{**shape, "gamma": lens.gamma}, shear]
 
 
-def image(lens, source, x0, y0, fwhm, pixels=40):
+def image(lens, source, x0, y0, fwhm, pixels=36):
     """Smooth source and clumps, each weighted as in population.Lensed, blurred and binned:
-    float64 [40, 40], sum about 1. Light has 12 points a pixel and axis, which small sources need;
-    6 are enough for what the seeing has blurred."""
-    axis = (np.arange(pixels * 12) - (pixels * 12 - 1) / 2) * PIXEL / 12
+    float64 [36, 36], sum about 1. Light has 10 points a pixel and axis, which small sources need;
+    5 are enough for what the seeing has blurred."""
+    axis = (np.arange(pixels * 10) - (pixels * 10 - 1) / 2) * PIXEL / 10
     x, y = np.meshgrid(axis - x0, axis - y0)
     model, keywords = mass(lens)
     bx, by = model.ray_shooting(x.ravel(), y.ravel(), keywords)
@@ -54,9 +54,9 @@ def image(lens, source, x0, y0, fwhm, pixels=40):
         sigma = source.clump_radius[k] / np.sqrt(2 * np.log(2))
         at = {"center_x": source.clump_x[k], "center_y": source.clump_y[k]}
         total = total + source.clump_fraction[k] * seen("GAUSSIAN", sigma=sigma, **at)
-    kernel = moffat(fwhm, PIXEL / 6)
+    kernel = moffat(fwhm, PIXEL / 5)
     blurred = fftconvolve(binned(total / total.sum(), 2), kernel, mode="same")
-    return binned(blurred, 6)
+    return binned(blurred, 5)
 
 
 def binned(image, n):

@@ -9,7 +9,7 @@ from scipy import stats
 from lensjax.simulate import population as p
 from lensjax.simulate import scene
 
-N = 4096
+N = 2048
 
 
 @pytest.fixture(scope="module")

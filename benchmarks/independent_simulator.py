@@ -16,8 +16,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
-from lensjax import configuration
 from lensjax.data.source import open_source
 from lensjax.gates.statistics import auroc_interval
 from lensjax.runs.checkpoints import Checkpoints
@@ -34,9 +34,8 @@ def main() -> int:
     parser.add_argument("--root", required=True, help="Parquet stamps of another simulator")
     flags = parser.parse_args()
     workdir = Workdir(flags.workdir.resolve())
-    stored = json.loads(workdir.config.read_text())
-    spec = f"configs/{stored['experiment']}.py:{stored['variant']}"
-    config = configuration.load_config(spec, [("data.root", flags.root)])
+    config = ConfigDict(json.loads(workdir.config.read_text()))
+    config.data.update({"source": "parquet", "root": flags.root})
     trainer = make_trainer(config)
     checkpoints = Checkpoints(workdir.checkpoints)
     step = json.loads(workdir.eval_manifest.read_text())["checkpoint_step"]

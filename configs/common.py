@@ -45,6 +45,8 @@ def experiment(name: str, variant: str) -> ConfigDict:
     config.data = ConfigDict()
     config.data.source = "sim"  # sim, parquet
     config.data.root = config_dict.placeholder(str)  # folder of train/, val/, test/
+    config.data.anchors = config_dict.placeholder(str)  # CSV of real lenses, for phase 0
+    config.data.contaminants = config_dict.placeholder(str)  # CSV of real look-alikes, likewise
     config.data.cache_dir = "~/.cache/lensjax"  # prepared sets, once each
     config.data.reader = "auto"  # tf.data where TensorFlow is installed, else arrays
     config.data.seed = 42  # of the simulated set and of the unpaired manifest

@@ -8,6 +8,7 @@ stopped, and a finished one is judged anew from its arrays and says so. Judges n
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from dataclasses import dataclass
@@ -122,12 +123,18 @@ def _check_data(job: Job) -> Summary:
         LensjaxError: exit 10, 11, 12 or 17 for data that failed; gates.json then says RED.
     """
     data = job.config.data
-    told = {"proportions": data.proportions, "simulated": data.source == "sim"}
+    simulated = data.source == "sim"
+    told = {
+        "proportions": data.proportions,
+        "simulated": simulated,
+        "anchors": data.anchors,
+        "contaminants": data.contaminants,
+    }
     digests = (job.data_digest, job.protocol.digest, checks_digest(**told))
     summary = cached_summary(job.cache, *digests)
     ready = prepared.is_prepared(job.cache, job.data_digest, data.reader)
     if summary is not None and summary.all_passed and ready:
-        log.info("phase 0 passed before; data, protocol and checks are unchanged")
+        log.info("data, protocol and checks are unchanged since phase 0 passed")
     else:
         sets, findings = read_sets(job.source)
         summary = run_checks(
@@ -140,14 +147,25 @@ def _check_data(job: Job) -> Summary:
         )
         store_summary(job.cache, summary)
         if summary.all_passed:
-            log.info("phase 0 passed: %d checks on all rows", len(summary.results))
-            prepared.prepare(sets, job.cache, job.data_digest, data.reader)
+            name = f"simulated_{job.config.variant}" if simulated else "parquet"
+            prepared.prepare(sets, job.cache, job.data_digest, data.reader, config=name)
     write_json(job.workdir.phase0, summary.to_json())
+    log.info("phase 0: %s", _counted(summary))
     if not summary.all_passed:
         gates.refuse(job.workdir.path, summary.to_json())
         write_report(job.workdir.path)
         raise summary.error()
     return summary
+
+
+def _counted(summary: Summary) -> str:
+    """'8 checks passed, 2 not proven (anchors, contaminants)'."""
+    names: dict[str, list[str]] = {}
+    for result in summary.results:
+        names.setdefault(result.verdict, []).append(result.name)
+    passed = len(names.pop("PASS", []))
+    others = [f"{len(v)} {k.lower()} ({', '.join(v)})" for k, v in names.items()]
+    return ", ".join([f"{passed} checks passed on all rows", *others])
 
 
 def _load(job: Job, split: str) -> tuple[StampSet, np.ndarray]:
@@ -175,16 +193,28 @@ def _train_and_evaluate(
         state, meta = checkpoints.restore(latest, state)
         log.info("resuming at step %d, in epoch %d", meta["step"], meta["epoch"] + 1)
     state = jax.device_put(state, replicated(trainer.mesh))
+    heartbeat = Heartbeat(job.workdir.heartbeat, last_good=lambda: checkpoints.last_good)
     if not trainer.plan.is_over(meta):
-        meta = _train(job, trainer, state, meta, checkpoints, stop)
+        meta = _train(job, trainer, state, meta, checkpoints, heartbeat, stop)
+    told = {"step": meta["step"], "epoch": meta["epoch"], "force": True}
+    heartbeat.beat(stage="evaluate", **told)
     best = checkpoints.best_step
     assert best is not None  # an epoch was completed
     state, _ = checkpoints.restore(best, state, replicated(trainer.mesh))
     log.info("evaluating the best epoch, %d of %d", meta["best_epoch"], meta["epoch"])
     _evaluate(job, trainer, state, meta, summary, stop)
+    heartbeat.beat(stage="finished", **told)
 
 
-def _train(job: Job, trainer: Trainer, state: State, meta, checkpoints, stop: StopRequest):
+def _train(
+    job: Job,
+    trainer: Trainer,
+    state: State,
+    meta: dict[str, Any],
+    checkpoints: Checkpoints,
+    heartbeat: Heartbeat,
+    stop: StopRequest,
+) -> dict[str, Any]:
     """Preflight before the first step, then the loop; returns the meta at the end."""
     config = job.config
     stamps, mask = _load(job, "train")
@@ -203,7 +233,8 @@ def _train(job: Job, trainer: Trainer, state: State, meta, checkpoints, stop: St
     del stamps
     val, val_mask = _load(job, "val")
     inputs = model_inputs(val.stamps[val_mask], **shape)
-    labels = val.table["label"][val_mask]
+    labels, eval_stamps = val.table["label"][val_mask], 2 * len(val)
+    del val
     if meta["step"] == 0:
         log.info("preflight: the real loaders, step, save and restore")
         report = preflight.preflight(
@@ -213,13 +244,12 @@ def _train(job: Job, trainer: Trainer, state: State, meta, checkpoints, stop: St
             feed=feed,
             val_inputs=inputs,
             val_labels=labels,
-            eval_stamps=2 * len(val),
+            eval_stamps=eval_stamps,
             workdir=job.workdir.path,
         )
         write_json(job.workdir.preflight, report)
         preflight.raise_if_failed(report)
         log.info("preflight passed: about %.0f s of training", report["estimated_training_seconds"])
-    heartbeat = Heartbeat(job.workdir.heartbeat, last_good=lambda: checkpoints.last_good)
     with MetricsLog(job.workdir.metrics, job.workdir.tensorboard) as metrics:
         return loop.train(
             state,
@@ -242,11 +272,12 @@ def _evaluate(job: Job, trainer: Trainer, state: State, meta, summary: Summary, 
     config, workdir = job.config, job.workdir
     workdir.eval.mkdir(exist_ok=True)
     variables = evaluated_variables(state)
-    splits, tables = {}, []
+    splits, tables, examples = {}, [], {}
     for split in ("val", "test"):
         stamps, mask = _load(job, split)
         tables.append(stamps.table)
-        with progress_bar(desc=f"evaluate {split}", unit="stamp") as bar:
+        total = evaluate.passes(stamps.table)
+        with progress_bar(desc=f"evaluate {split}", total=total, unit="stamp") as bar:
             arrays, inputs = evaluate.evaluate_split(
                 stamps,
                 mask,
@@ -261,11 +292,14 @@ def _evaluate(job: Job, trainer: Trainer, state: State, meta, summary: Summary, 
         splits[split] = {"file": f"{split}.npz", "sha256": sha256, "n": len(stamps)}
         if split == "test":
             shown = evaluate.examples(arrays, stamps.stamps, inputs)
-            evaluate.save_arrays(workdir.eval / "examples.npz", shown)
+            sha256 = evaluate.save_arrays(workdir.eval / "examples.npz", shown)
+            examples = {"file": "examples.npz", "sha256": sha256}
         stop.raise_if_requested("evaluation")
     manifest = {
         "schema": "lensjax-eval-1",
         "splits": splits,
+        "examples": examples,
+        "run_digest": _run_digest(job),
         "checkpoint_step": int(state["step"]),
         "best_epoch": meta["best_epoch"],
         "best_auroc": meta["best_auroc"],
@@ -309,13 +343,24 @@ def _evidence(job: Job, plan: loop.Plan, meta: dict[str, Any]) -> dict[str, Any]
     return {"evidence": not reasons, "evidence_reason": "; ".join(reasons)}
 
 
+def _run_digest(job: Job) -> str:
+    """SHA-256 of all that decides the arrays, places left out: another config is another run."""
+    config = configuration.to_json(job.config)
+    for name in ("root", "cache_dir"):
+        del config["data"][name]
+    del config["protocol"]
+    told = {"config": config, "data": job.data_digest, "protocol": job.protocol.digest}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
 def _is_finished(job: Job) -> bool:
     """Are there evaluation arrays, of these data and undamaged, that need not be made again?"""
     try:
         manifest = json.loads(job.workdir.eval_manifest.read_text())
-        if manifest["data_digest"] != job.data_digest:
+        if manifest["run_digest"] != _run_digest(job):
             return False
-        files = {job.workdir.eval_arrays(k): v["sha256"] for k, v in manifest["splits"].items()}
+        entries = [*manifest["splits"].values(), manifest["examples"]]
+        files = {job.workdir.eval / entry["file"]: entry["sha256"] for entry in entries}
         damaged = [path.name for path, sha in files.items() if file_digest(path) != sha]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

@@ -47,10 +47,11 @@ def evaluate_split(
     run = functools.partial(predict, variables, progress=progress)
     arrays: Arrays = {key: stamps.table[key] for key in schema.EVAL_TABLE_COLUMNS}
     arrays["in_manifest"] = in_manifest
-    masked = [run(_masked(inputs, median, radius)) for radius in schema.MASK_RADII]
+    masks = [functools.partial(_MASK_CORE, radius=np.float32(r)) for r in schema.MASK_RADII]
+    masked = [run(inputs, median, change=mask) for mask in masks]
     arrays["logit"] = masked[0]
     arrays["logit_core_masked"] = np.stack(masked, axis=1)
-    arrays["logit_core_only"] = run(in_chunks(_CORE_ONLY, inputs, median))
+    arrays["logit_core_only"] = run(inputs, median, change=_CORE_ONLY)
     arrays |= _pair_arrays(stamps, run, name=name, clip=clip, seed=seed)
     arrays |= _feature_arrays(stamps.stamps, inputs)
     return arrays, inputs
@@ -66,10 +67,11 @@ _AUDIT = jax.jit(features.hard_negative_audit)
 _SNR_OUTSIDE = jax.jit(features.arc_snr_outside)
 
 
-def _masked(inputs: np.ndarray, median: np.ndarray, radius: float) -> np.ndarray:
-    if radius == 0:
-        return inputs
-    return in_chunks(lambda x, fill: _MASK_CORE(x, fill, np.float32(radius)), inputs, median)
+def passes(table: Arrays) -> int:
+    """Stamps that `evaluate_split` shows the model: each whole, masked and as core alone, and a
+    hard negative a pair."""
+    pairs = int((partners(table) >= 0).sum()) // 2
+    return len(table["label"]) * (len(schema.MASK_RADII) + 1) + pairs
 
 
 def _feature_arrays(raw: np.ndarray, inputs: np.ndarray) -> Arrays:

@@ -10,6 +10,7 @@ to: nothing but the step needs saving.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -61,17 +62,27 @@ def chunk_size() -> int:
 
 
 def in_chunks(function, *arrays: np.ndarray, progress=None) -> Any:
-    """`function` over the leading axis in padded chunks of one size: one compilation, all rows."""
-    size = chunk_size()
-    parts = []
-    for start in range(0, len(arrays[0]), size):
-        pieces = [np.asarray(array[start : start + size]) for array in arrays]
-        n = len(pieces[0])
-        padded = [np.concatenate([p, np.repeat(p[:1], size - n, axis=0)]) for p in pieces]
-        parts.append(jax.tree.map(lambda part, n=n: np.asarray(part)[:n], function(*padded)))
+    """`function` over the leading axis in padded chunks of one size: one compilation, all rows, and
+    no second copy of the result."""
+    size, total = chunk_size(), len(arrays[0])
+    whole: Any = None
+    for start in range(0, total, size):
+        rows = slice(start, min(start + size, total))
+        n = rows.stop - start
+        part = function(*(_padded(np.asarray(array[rows]), size) for array in arrays))
+        if whole is None:
+            whole = jax.tree.map(lambda x: np.empty((total, *x.shape[1:]), x.dtype), part)
+        for into, piece in zip(jax.tree.leaves(whole), jax.tree.leaves(part), strict=True):
+            into[rows] = np.asarray(piece)[:n]
         if progress is not None:
             progress.update(n)
-    return jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
+    return whole
+
+
+def _padded(array: np.ndarray, size: int) -> np.ndarray:
+    """`array` with its first row repeated up to `size` rows."""
+    missing = size - len(array)
+    return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
 
 
 def model_inputs(stamps: np.ndarray, *, name: str, clip: float, progress=None) -> np.ndarray:
@@ -114,10 +125,22 @@ class Predictor:
         self._forward = jax.jit(lambda variables, x: resnet.apply_eval(model, variables, x))
 
     def __call__(
-        self, variables: resnet.Variables, inputs: np.ndarray, progress=None
+        self,
+        variables: resnet.Variables,
+        inputs: np.ndarray,
+        *more: np.ndarray,
+        change: Callable[..., jax.Array] = lambda x: x,
+        progress=None,
     ) -> np.ndarray:
-        """inputs float32 [n, 64, 64, 3] -> logits float32 [n]."""
-        return in_chunks(lambda x: self._forward(variables, x), inputs, progress=progress)
+        """inputs float32 [n, 64, 64, 3] -> logits float32 [n].
+
+        change: what is done to each chunk of the inputs (and of `more`) before the model sees it.
+        """
+
+        def logits(*chunk):
+            return self._forward(variables, change(*chunk))
+
+        return in_chunks(logits, inputs, *more, progress=progress)
 
 
 class TrainFeed:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,8 @@ from typing import Any
 from lensjax import schema
 from lensjax.checks.result import Summary
 from lensjax.data import stamps, stampset
+from lensjax.gates import logistic, statistics
+from lensjax.runs.files import file_digest, write_json
 
 _FOLDER = "phase0"
 
@@ -35,7 +35,8 @@ def checks_digest(
     """SHA-256, in hex, of the checks' source and of all that they are told beside the data and
     the protocol (the catalogues by content)."""
     sha = hashlib.sha256(b"lensjax checks 1\n")
-    sources = [*Path(__file__).parent.glob("*.py"), *map(_source, (stamps, stampset, schema))]
+    used = (stamps, stampset, schema, logistic, statistics)
+    sources = [*Path(__file__).parent.glob("*.py"), *map(_source, used)]
     for path in sorted(sources, key=lambda path: (path.parent.name, path.name)):
         sha.update(f"\n{path.parent.name}/{path.name}\n".encode())
         sha.update(path.read_bytes())
@@ -71,17 +72,9 @@ def store_summary(cache_dir: str | Path, summary: Summary) -> None:
     """Stores `summary`, whole or not at all."""
     digests = (summary.data_digest, summary.protocol_digest, summary.checks_digest)
     path = _path(cache_dir, *digests)
-    body = summary.to_json()
-    write_json(path, {"sha256": _body_digest(body), "summary": body})
-
-
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Writes `document` as indented JSON under a temporary name, then renames it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    text = json.dumps(document, indent=1, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    body = summary.to_json()
+    write_json(path, {"sha256": _body_digest(body), "summary": body}, durable=False)
 
 
 def _path(cache_dir: str | Path, *digests: str) -> Path:
@@ -102,7 +95,6 @@ def _file_digest(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(Path(path))
     except OSError:
         return "unreadable"

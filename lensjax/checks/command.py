@@ -16,12 +16,13 @@ from pathlib import Path
 from rich.console import Console
 
 from lensjax import configuration, gates
-from lensjax.checks.cache import store_summary, write_json
+from lensjax.checks.cache import store_summary
 from lensjax.checks.result import CHECKS, Summary
 from lensjax.checks.run import read_sets, run_checks
 from lensjax.data import prepared
 from lensjax.data.source import open_source
 from lensjax.data.stampset import Finding
+from lensjax.runs.files import write_json
 from lensjax.schema import ExitCode, LensjaxError
 
 WITHOUT_DATA = {"protocol", "anchors", "contaminants"}
@@ -101,12 +102,14 @@ def _check(
     if set(only) == set(CHECKS):
         store_summary(cache_dir, summary)
         if simulated and summary.all_passed:
-            prepared.prepare(sets, cache_dir, digest, reader)
+            name = f"simulated_{config.variant}"
+            prepared.prepare(sets, cache_dir, digest, reader, config=name)
     return summary
 
 
 def _write(path: Path, summary: Summary) -> None:
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, summary.to_json())
     except OSError as error:
         raise LensjaxError(

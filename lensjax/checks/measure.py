@@ -78,7 +78,11 @@ def bit_sum(planes: np.ndarray) -> np.ndarray:
 def outskirts_features(stamps: np.ndarray) -> np.ndarray:
     """Noise level, background and lag-1 autocorrelations beyond r = 28 px: float32 [n, 12] of
     `stamps`, float32 [n, 64, 64, 3] nanomaggies; columns OUTSKIRTS_COLUMNS. These carry the survey
-    (depth, PSF and pixel scale through the noise's correlation), not the galaxy."""
+    (depth, PSF and pixel scale through the noise's correlation), not the galaxy.
+
+    Evaluation measures the same of what it has on the accelerator (lensjax.training.features, in
+    jax); the checks see every row before any run, in numpy, so that user data need no jax and are
+    read once, in the pass that looks for damage. A test holds the two together."""
     return measure(stamps).outskirts
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from lensjax import schema
 from lensjax.checks.cache import checks_digest
@@ -29,9 +28,9 @@ from lensjax.checks.rows import Rows, Sets, join
 from lensjax.checks.shortcuts import check_metadata_shortcut, check_survey_shortcut
 from lensjax.checks.splits import check_splits
 from lensjax.checks.stamps import check_stamps
-from lensjax.data.digests import PROGRESS_DELAY_S
 from lensjax.data.source import Source
 from lensjax.data.stampset import Finding, StampSet
+from lensjax.progress import progress_bar
 
 # Required where they can be judged: there may be no pairs, or too few rows to tell a shortcut by.
 WHERE_POSSIBLE = ("pairs", "metadata_shortcut", "survey_shortcut")
@@ -113,12 +112,8 @@ def run_checks(
 
 def _measured(rows: Rows, progress: bool) -> Measured:
     """One pass over the pixels of all splits."""
-    with tqdm(
-        total=len(rows),
-        desc="checking stamps",
-        unit="stamp",
-        delay=PROGRESS_DELAY_S,
-        disable=not progress,
+    with progress_bar(
+        total=len(rows), desc="checking stamps", unit="stamp", disable=not progress
     ) as bar:
         parts = [measure(stamp_set.stamps, bar.update) for stamp_set in rows.sets.values()]
     causes = []
@@ -130,12 +125,8 @@ def _measured(rows: Rows, progress: bool) -> Measured:
 
 
 def _pairs(rows: Rows, outside_limit: float, progress: bool) -> Outcome:
-    with tqdm(
-        total=len(rows) // 2,
-        desc="comparing pairs",
-        unit="pair",
-        delay=PROGRESS_DELAY_S,
-        disable=not progress,
+    with progress_bar(
+        total=len(rows) // 2, desc="comparing pairs", unit="pair", disable=not progress
     ) as bar:
         return check_pairs(rows, outside_limit=outside_limit, advance=bar.update)
 

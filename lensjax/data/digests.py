@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import cast
 
 import fsspec
-from tqdm import tqdm
 
-PROGRESS_DELAY_S = 2.0  # a bar is shown for what takes longer
+from lensjax.progress import progress_bar
+
 _CHUNK = 2**22
 
 
@@ -32,7 +32,7 @@ def files_digest(
     memo = _Memo(cache_dir / "file_digests.json")
     sha = hashlib.sha256(b"lensjax files 1\n")
     ordered = sorted(files, key=lambda file: file[0])
-    for name, entry in tqdm(ordered, "hashing", delay=PROGRESS_DELAY_S, unit="file"):
+    for name, entry in progress_bar(ordered, desc="hashing", unit="file"):
         key = _key(entry)
         digest = memo.known.get(key) if key else None
         if digest is None:

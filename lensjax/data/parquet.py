@@ -18,16 +18,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
 from lensjax import schema
 from lensjax.data import parquet_files, parquet_table
-from lensjax.data.digests import PROGRESS_DELAY_S, files_digest
+from lensjax.data.digests import files_digest
 from lensjax.data.parquet_files import STAMP_COLUMNS, Shard, finding
 from lensjax.data.parquet_table import BIN_COLUMNS, Rows
 from lensjax.data.paths import open_filesystem
 from lensjax.data.stamps import decode_into, validate
 from lensjax.data.stampset import MEMORY_BUDGET_BYTES, Finding, StampSet, allocate_stamps
+from lensjax.progress import progress_bar
 from lensjax.schema import ExitCode, LensjaxError
 
 log = logging.getLogger(__name__)
@@ -93,10 +93,7 @@ class ParquetSource:
     ) -> np.ndarray:
         """Decode and validate all stamps into `stamps` at `place` [2, n]; bool [n], sound rows."""
         good, first = rows.good.copy(), 0
-        bar = tqdm(
-            total=len(good), desc=f"reading {rows.split}", delay=PROGRESS_DELAY_S, unit="row"
-        )
-        with bar:
+        with progress_bar(total=len(good), desc=f"reading {rows.split}", unit="row") as bar:
             for shard in rows.shards:
                 done = 0
                 try:

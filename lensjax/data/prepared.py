@@ -5,7 +5,7 @@ identical StampSets: the TFDS set `lens_stamps` through tf.data (the default whe
 installed), and plain arrays, mapped into memory. A preparation that is killed leaves nothing that
 counts: all is written to a temporary folder, and the rename comes last.
 
-    >>> prepare({"test": test}, cache_dir, source.digest(), reader="auto")
+    >>> prepare({"test": test}, cache_dir, source.digest(), reader="auto", config="simulated_demo")
     >>> test = load(cache_dir, source.digest(), "test", reader="auto")
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import importlib.util
 import json
@@ -27,19 +28,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from lensjax import schema
 from lensjax.data import tfrecords
-from lensjax.data.digests import PROGRESS_DELAY_S
 from lensjax.data.stampset import StampSet, content_digest
+from lensjax.progress import progress_bar
 from lensjax.schema import ExitCode, LensjaxError
 
 log = logging.getLogger(__name__)
 
 READERS = ("tf.data", "arrays")
-FORMAT = 1  # of what is on disk; another number is another folder
+FORMAT = 2  # of what is on disk; another number is another folder
 MANIFEST = "prepared.json"
+USER_CONFIG = "parquet"  # the TFDS config of stamps that lensjax did not simulate
 _TFDS_NEEDS = ("tensorflow", "tensorflow_datasets", "importlib_resources")
 _COPY_ROWS = 256
 _UNREADABLE = (  # what numpy and TFDS raise for damaged files
@@ -55,9 +56,9 @@ def resolve_reader(reader: str) -> str:
     missing = [name for name in _TFDS_NEEDS if importlib.util.find_spec(name) is None]
     if reader == "auto":
         if missing:
-            log.info("stamps are read as arrays: %s not installed", ", ".join(missing))
+            _say_once(f"stamps are read as arrays: {', '.join(missing)} not installed")
             return "arrays"
-        log.info("stamps are read by tf.data from the TFDS set lens_stamps")
+        _say_once("stamps are read by tf.data from the TFDS set lens_stamps")
         return "tf.data"
     if reader not in READERS:
         raise LensjaxError(
@@ -76,6 +77,12 @@ def resolve_reader(reader: str) -> str:
     return reader
 
 
+@functools.cache
+def _say_once(text: str) -> None:
+    """Log `text` once a process: every load asks for the reader anew."""
+    log.info(text)
+
+
 def folder_of(root: Path, digest: str, reader: str) -> Path:
     """Where the set of `digest` (a source's) is kept for `reader` ("tf.data" or "arrays")."""
     return root / "prepared" / f"{digest[:32]}-{reader}-{FORMAT}"
@@ -90,15 +97,13 @@ def prepare(
     sets: Mapping[str, StampSet], root: Path, digest: str, reader: str, *, config: str | None = None
 ) -> Path:
     """Write `sets` (by split, validated, in canonical order) under `root` for `reader`; return
-    their folder. Does nothing if it is there. `config` is the name of the TFDS config; by default
-    "parquet" or "simulated", by where the stamps came from."""
+    their folder. Does nothing if it is there. `config` is the name of the TFDS config, one of
+    `lens_stamps_dataset_builder.CONFIGS`: None for a user's own stamps, which are "parquet"."""
     reader = resolve_reader(reader)
     folder = folder_of(root, digest, reader)
     if (folder / MANIFEST).is_file():
         return folder
-    if config is None:
-        simulated = all(made.reader == "simulate" for made in sets.values())
-        config = "simulated" if simulated else "parquet"
+    config = USER_CONFIG if config is None else config
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _workplace(folder.parent) as making:
         if (folder / MANIFEST).is_file():  # another process was first
@@ -155,7 +160,7 @@ def _write_arrays(sets: Mapping[str, StampSet], folder: Path) -> None:
         name = folder / f"{split}-stamps.npy"
         stamps = np.lib.format.open_memmap(name, "w+", np.dtype("<f4"), shape)
         chunks = range(0, len(made), _COPY_ROWS)
-        for start in tqdm(chunks, f"preparing {split}", delay=PROGRESS_DELAY_S, unit="chunk"):
+        for start in progress_bar(chunks, desc=f"preparing {split}", unit="chunk"):
             stamps[start : start + _COPY_ROWS] = made.stamps[start : start + _COPY_ROWS]
         stamps.flush()
         columns: dict[str, Any] = dict(made.table)

@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from lensjax import schema
-from lensjax.data.digests import PROGRESS_DELAY_S
 from lensjax.data.stamps import validate
 from lensjax.data.stampset import Finding, StampSet, build_table, canonical
+from lensjax.progress import progress_bar
 from lensjax.schema import ExitCode, LensjaxError
 
 log = logging.getLogger(__name__)
@@ -84,9 +83,7 @@ class SimulatedSource:
 
         k = self.splits().index(split)
         total = self.pairs[k] + self.lookalikes[k]
-        with tqdm(
-            total=total, desc=f"simulating {split}", delay=PROGRESS_DELAY_S, unit="host"
-        ) as bar:
+        with progress_bar(total=total, desc=f"simulating {split}", unit="host") as bar:
             columns, stamps = simulate_split(
                 split,
                 seed=self.seed,

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from lensjax import schema
-from lensjax.data.digests import PROGRESS_DELAY_S
 from lensjax.data.stampset import StampSet, allocate_stamps
+from lensjax.progress import progress_bar
 from lensjax.schema import ExitCode, LensjaxError
 
 READ_BATCH = 128
@@ -52,7 +51,7 @@ def read_tfds(folder: Path, config: str, split: str, n: int, memory_dir: Path) -
         options = tfds.ReadConfig(try_autocache=False)
         examples = builder.as_dataset(split=split, shuffle_files=False, read_config=options)
     batches = examples.batch(READ_BATCH).prefetch(PREFETCH).as_numpy_iterator()
-    with tqdm(total=n, desc=f"loading {split}", delay=PROGRESS_DELAY_S, unit="stamp") as bar:
+    with progress_bar(total=n, desc=f"loading {split}", unit="stamp") as bar:
         try:
             for batch in batches:
                 _put(batch, stamps, table, seen)
@@ -85,7 +84,8 @@ def _put(
 
 def _builder(folder: Path, config: str, **options: Any) -> Any:
     """The TFDS builder, TensorFlow kept off the GPUs (jax wants all of their memory)."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its C++ side talks at every import
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its C++ side talks at every import,
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # of oneDNN whatever the level
     import tensorflow as tf  # heavy and optional: see above
 
     tf.config.set_visible_devices([], "GPU")

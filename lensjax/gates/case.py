@@ -22,10 +22,6 @@ from lensjax.gates.gate import Finding, GateError
 from lensjax.gates.protocol import Protocol
 from lensjax.gates.statistics import Clusters, Estimate, Sample, Statistic
 
-# Above this many, bricks are pooled at random and the pools resampled: as honest (rows of one brick
-# stay together), nearly as narrow, and its cost, which grows with the square, stays seconds.
-_MOST_CLUSTERS = 500
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -97,8 +93,8 @@ class Case:
         return self.clusters_of(self.test["label"], self.test["brick"])
 
     def clusters_of(self, labels: np.ndarray, bricks: np.ndarray) -> Clusters:
-        """Judged rows, or others of their bricks, numbered as the judged rows are; where there are
-        more than 500 bricks, they are pooled."""
+        """Judged rows, or others of their bricks, numbered as the judged rows are; many bricks are
+        pooled."""
         code, pool = np.searchsorted(self._bricks, bricks), self._pool
         return Clusters(np.asarray(labels), pool[code], int(pool.max()) + 1)
 
@@ -109,11 +105,7 @@ class Case:
     @cached_property
     def _pool(self) -> np.ndarray:
         """The number of every brick's cluster, int64 [n_bricks]."""
-        number = np.arange(len(self._bricks))
-        if len(number) > _MOST_CLUSTERS:
-            rng = np.random.default_rng(self.protocol.intervals["seed"])
-            number = rng.permutation(number) % _MOST_CLUSTERS
-        return number
+        return statistics.pools(len(self._bricks), self.protocol.intervals["seed"])
 
     def sample(self, scores: np.ndarray) -> Sample:
         """The judged test rows with one score [n]."""

@@ -7,6 +7,9 @@ and every iteration; its first iteration is the one-step ridge-logistic that per
 
     design = Design.of(features, clip=5.0)
     scores = design.apply(others) @ fit(design, labels[:, None], [0.1]).weights
+
+Also what goes with it wherever it is fitted: features with their squares (`widened`), and folds
+that keep hosts whole (`host_folds`).
 """
 
 from __future__ import annotations
@@ -105,3 +108,38 @@ def one_step(design: Design, labels: np.ndarray, strength: float) -> np.ndarray:
     float64 [m, k], of the design's basis."""
     centred = labels - labels.mean(axis=1, keepdims=True)
     return centred @ design.rows / (design.power / 4 + 1.0 / strength)
+
+
+def widened(features: np.ndarray, others: np.ndarray, clip: float) -> tuple[np.ndarray, np.ndarray]:
+    """Features of the rows that are fitted [n, p], and of others [m, p], with their squares, and
+    indicators of those that are unknown (NaN); unknown values become the median of the fitted rows.
+    Standardised on the fitted rows, clipped at `clip` standard deviations. Features that no fitted
+    row has are left out: float64 [n, 3 q] and [m, 3 q], q <= p."""
+    known = np.isfinite(features)
+    some = known.any(axis=0)
+    features, others, known = features[:, some], others[:, some], known[:, some]
+    middle = np.nanmedian(np.where(known, features, np.nan), axis=0)
+    spread = np.where(known, features, middle).std(axis=0)
+    spread = np.maximum(spread, 1e-12 * np.abs(middle) + 1e-30)
+
+    def wide(values: np.ndarray) -> np.ndarray:
+        missing = ~np.isfinite(values)
+        scaled = (np.where(missing, middle, values) - middle) / spread
+        scaled = np.clip(scaled, -clip, clip)
+        return np.concatenate([scaled, scaled**2, missing.astype(float)], axis=1)
+
+    return wide(features), wide(others)
+
+
+def host_folds(
+    hosts: np.ndarray, labels: np.ndarray, folds: int, rng: np.random.Generator
+) -> np.ndarray:
+    """The fold of every row, int64 [n]: hosts (names or numbers, [n]) whole, dealt in the order of
+    their mean label so that each fold has its share of both classes."""
+    _, host = np.unique(hosts, return_inverse=True)
+    host = host.reshape(-1)
+    share = np.bincount(host, labels) / np.bincount(host)
+    shuffled = rng.permutation(len(share))
+    dealt = np.empty(len(share), np.int64)
+    dealt[shuffled[np.argsort(share[shuffled], kind="stable")]] = np.arange(len(share)) % folds
+    return dealt[host]

@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 
 from lensjax.gates.case import Case, Rows
 from lensjax.gates.gate import Finding, GateError
-from lensjax.gates.logistic import Design, fit, one_step
+from lensjax.gates.logistic import Design, fit, host_folds, one_step
 from lensjax.gates.permutations import permuted_labels
 from lensjax.gates.statistics import auroc
 
@@ -74,7 +74,7 @@ def grouped_aurocs(
     """Mean AUROC over folds that keep each host whole, for every C: [len(strengths)]; None where
     no fold has both classes on both sides."""
     label, clip = rows["label"], case.protocol.probes["feature_clip"]
-    fold = host_folds(rows, case.protocol.probes["folds"], rng)
+    fold = host_folds(rows["lrg_id"], label, case.protocol.probes["folds"], rng)
     aucs = []
     for k in np.unique(fold):
         out = fold == k
@@ -85,37 +85,6 @@ def grouped_aurocs(
         scores = design.apply(features[out]) @ weights
         aucs.append([auroc(each, label[out]) for each in scores.T])
     return np.mean(aucs, axis=0) if aucs else None
-
-
-def host_folds(rows: Rows, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """The fold of every row, int64 [n]: hosts whole, dealt in the order of their mean label so
-    that each fold has its share of both classes."""
-    _, host = np.unique(rows["lrg_id"], return_inverse=True)
-    host = host.reshape(-1)
-    share = np.bincount(host, rows["label"]) / np.bincount(host)
-    shuffled = rng.permutation(len(share))
-    dealt = np.empty(len(share), np.int64)
-    dealt[shuffled[np.argsort(share[shuffled], kind="stable")]] = np.arange(len(share)) % folds
-    return dealt[host]
-
-
-def widened(of_fit: np.ndarray, of_test: np.ndarray, case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Features with their squares, and indicators of those that are unknown (NaN) in some fit rows;
-    unknown values become the fit rows' median. Standardised on the fit rows."""
-    known = np.isfinite(of_fit)
-    some = known.any(axis=0)
-    of_fit, of_test, known = of_fit[:, some], of_test[:, some], known[:, some]
-    middle = np.nanmedian(np.where(known, of_fit, np.nan), axis=0)
-    spread = np.maximum(np.where(known, of_fit, middle).std(axis=0), 1e-12 * np.abs(middle) + 1e-30)
-    clip = case.protocol.probes["feature_clip"]
-
-    def wide(features: np.ndarray) -> np.ndarray:
-        missing = ~np.isfinite(features)
-        scaled = (np.where(missing, middle, features) - middle) / spread
-        scaled = np.clip(scaled, -clip, clip)
-        return np.concatenate([scaled, scaled**2, missing.astype(float)], axis=1)
-
-    return wide(of_fit), wide(of_test)
 
 
 def _fit_bars(name: str, case: Case) -> tuple[str, ...]:

@@ -153,9 +153,10 @@ def parse_protocol(document: Any, where: str = "protocol") -> Protocol:
 
 
 def first_difference(old: Any, new: Any, field: str = "") -> str | None:
-    """The first field, in sorted order, in which two protocols differ, as 'field: old -> new'."""
+    """The first field in which two protocols differ, as 'field: old -> new'; in sorted order, the
+    protocol's own name last, as it decides nothing."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in sorted({*old, *new}):
+        for key in sorted({*old, *new}, key=lambda key: (not field and key == "name", key)):
             name = f"{field}.{key}" if field else key
             if key not in old or key not in new:
                 return f"{name}: {'added' if key in new else 'removed'}"

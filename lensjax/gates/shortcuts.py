@@ -19,7 +19,8 @@ from lensjax import schema
 from lensjax.gates.arrays import RESIDUAL
 from lensjax.gates.case import Case, Rows
 from lensjax.gates.gate import Finding, GateError
-from lensjax.gates.probes import null_summary, probe, widened
+from lensjax.gates.logistic import widened
+from lensjax.gates.probes import null_summary, probe
 from lensjax.gates.statistics import auroc
 
 EMPTY = 1e-4  # sky sigmas: features of the model's input that vary by less hold nothing
@@ -138,7 +139,8 @@ def _plain(
 
 def _curved(name: str, case: Case, features: Callable[[Rows], np.ndarray]) -> Finding:
     """A probe on few features, their squares, and which of them are unknown."""
-    return probe(name, case, *widened(features(case.fit), features(case.test), case))
+    clip = case.protocol.probes["feature_clip"]
+    return probe(name, case, *widened(features(case.fit), features(case.test), clip))
 
 
 SHORTCUTS: dict[str, Callable[[Case], Finding]] = {

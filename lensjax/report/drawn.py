@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import expit
 
 from lensjax import schema
+from lensjax.gates import core
 from lensjax.report import figures, measures, sheets
 from lensjax.report.album import GROUPS, Album, image
 from lensjax.report.markup import Html, join, tag
@@ -192,13 +193,16 @@ _READING = "A model below the dashed line leans on the core more than the arcs' 
 
 def expected_curve(run: Run, rows: Arrays, unmasked: float) -> tuple[np.ndarray, str]:
     """What geometry predicts for each of schema.MASK_RADII, and how, in words: the list that the
-    gates stored as `expected` in the detail of core_reliance, or else a matched filter's."""
+    gates stored as `expected` in the detail of core_reliance, or else a matched filter's; NaN where
+    no lens has a finite signal to noise."""
     detail = entries(run.gates.get("gates")).get("core_reliance", {}).get("detail")
     judged = detail.get("expected") if isinstance(detail, dict) else None
     if isinstance(judged, list) and len(judged) == len(schema.MASK_RADII):
         return np.array([measures.as_number(value) for value in judged]), _FROM_GATES + _READING
-    lenses = rows["arc_snr_outside"][rows["label"] == 1]
-    return measures.expected_reliance(lenses, unmasked), _MATCHED_FILTER + _READING
+    lenses = rows["arc_snr_outside"][rows["label"] == 1].astype(np.float64)
+    if not np.isfinite(lenses).all(axis=1).any():
+        return np.full(len(schema.MASK_RADII), np.nan), _MATCHED_FILTER + _READING
+    return core.expected_curve(lenses, unmasked), _MATCHED_FILTER + _READING
 
 
 def examples(run: Run, album: Album) -> Html:

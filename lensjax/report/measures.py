@@ -13,8 +13,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from scipy.optimize import root_scalar
-from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from lensjax import schema
@@ -23,7 +21,6 @@ Arrays = dict[str, np.ndarray]
 Curve = tuple[np.ndarray, np.ndarray]
 
 HISTOGRAM_BINS = 40
-_FAINTEST, _BRIGHTEST = 1e-6, 1e3  # bounds of the efficiency of the matched filter
 
 
 def series(metrics: Iterable[dict[str, Any]], name: str) -> Curve:
@@ -97,37 +94,6 @@ def histograms(groups: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np
 def reliance(label: np.ndarray, logit_core_masked: np.ndarray) -> np.ndarray:
     """AUROC with r < schema.MASK_RADII masked: float64 [6]."""
     return np.array([auroc(label, column) for column in logit_core_masked.T])
-
-
-def expected_reliance(arc_snr_outside: np.ndarray, unmasked: float) -> np.ndarray:
-    """What geometry alone predicts for the reliance curve: float64 [6].
-
-    A matched filter that finds an arc of signal to noise q_i(r) = `arc_snr_outside[i, r]` outside
-    the mask has a statistic N(k q_i(r), 1) against N(0, 1) for a non-lens, so
-
-        AUROC(r) = mean over lenses of Phi(k q_i(r) / sqrt 2),
-
-    with the one efficiency k at which AUROC(0) is the `unmasked` one (k = 1 is the ideal filter of
-    Gaussian noise alone). NaN where no lens has a finite q, or `unmasked` is not a number.
-
-    Args:
-        arc_snr_outside: [n, 6], of lenses; rows that are not finite are left out.
-        unmasked: the model's AUROC(0).
-    """
-    snr = np.clip(arc_snr_outside[np.isfinite(arc_snr_outside).all(1)].astype(float), 0.0, None)
-    if not len(snr) or not math.isfinite(unmasked):
-        return np.full(arc_snr_outside.shape[1], math.nan)
-
-    def curve(log_efficiency: float) -> np.ndarray:
-        return norm.cdf(math.exp(log_efficiency) * snr / math.sqrt(2)).mean(0)
-
-    low, high = math.log(_FAINTEST), math.log(_BRIGHTEST)
-    if curve(low)[0] >= unmasked:
-        return curve(low)
-    if curve(high)[0] <= unmasked:
-        return curve(high)
-    solved = root_scalar(lambda log_k: curve(log_k)[0] - unmasked, bracket=(low, high))
-    return curve(solved.root)
 
 
 def population(arrays: Arrays) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What a run says: console, train.log and progress bars; and how every command ends.
+"""What a run says: console and train.log; and how every command ends.
 
-Not the metrics. The console (stderr) has what lensjax says; train.log has all of it, with times and
+Not the metrics, nor progress bars (lensjax.progress). The console (stderr) has what lensjax says; train.log has all of it, with times and
 with the warnings of libraries. Control characters are escaped in both. A closed terminal or pipe
 does not stop a run.
 
@@ -16,52 +16,20 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from tqdm import tqdm
 
+from lensjax.progress import STDERR
+from lensjax.progress import progress_bar as progress_bar
 from lensjax.runs.files import refusal
 from lensjax.runs.workdir import Workdir
 from lensjax.schema import ExitCode, LensjaxError, printable
 
-BAR_DELAY_S = 2.0  # a bar is shown for what takes longer
-BAR_EVERY_S = 0.5  # seconds between its updates on a terminal
-BAR_EVERY_IN_FILE_S = 30.0  # and where stderr is a file
 OURS = ("lensjax", "__main__", "phase0", "configs")
 log = logging.getLogger(__name__)
-
-
-class _Tolerant:
-    """sys.stdout or sys.stderr as it is now; a closed one swallows what it is given."""
-
-    def __init__(self, name: str):
-        self._name = name
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):
-            getattr(sys, self._name).write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            getattr(sys, self._name).flush()
-
-    def isatty(self) -> bool:
-        with contextlib.suppress(OSError, ValueError):
-            return getattr(sys, self._name).isatty()
-        return False
-
-    def fileno(self) -> int:
-        return getattr(sys, self._name).fileno()
-
-    @property
-    def encoding(self) -> str:
-        return getattr(getattr(sys, self._name), "encoding", None) or "utf-8"
-
-
-STDERR = cast("IO[str]", _Tolerant("stderr"))
 
 
 class _Format(logging.Formatter):
@@ -172,30 +140,6 @@ def log_file() -> Path | None:
         if isinstance(handler, LogFile):
             return Path(handler.baseFilename)
     return None
-
-
-def progress_bar(
-    iterable: Iterable[Any] | None = None,
-    *,
-    desc: str,
-    total: float | None = None,
-    unit: str = "it",
-    initial: int = 0,
-) -> tqdm:
-    """A bar on stderr, shown for what takes longer than 2 s; to be used as a context manager or
-    around an iterable."""
-    return tqdm(
-        iterable,
-        desc=printable(desc),
-        total=total,
-        unit=unit,
-        initial=initial,
-        file=STDERR,
-        delay=BAR_DELAY_S,
-        mininterval=BAR_EVERY_S if STDERR.isatty() else BAR_EVERY_IN_FILE_S,
-        dynamic_ncols=STDERR.isatty(),
-        leave=True,
-    )
 
 
 def run_command(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy import coordinates
 
 from lensjax.checks.catalogues import check_anchors, check_contaminants
 from lensjax.checks.sky import nearest_arcsec
@@ -103,7 +104,6 @@ def test_missing_file_is_an_error_not_an_absence(tmp_path):
 
 
 def test_separation_agrees_with_astropy_across_ra_0_and_at_the_pole():
-    coordinates = pytest.importorskip("astropy.coordinates")
     rng = np.random.default_rng(0)
     ra, dec = rng.uniform(0, 360, 50), np.degrees(np.arcsin(rng.uniform(-1, 1, 50)))
     ra[:2], dec[:2] = (359.9999, 10.0), (5.0, 89.9999)

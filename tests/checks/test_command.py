@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lensjax import schema
-from lensjax.checks import run
+from lensjax.checks import command, run
 from lensjax.checks.command import main
 from lensjax.checks.result import CHECKS, Outcome
 
@@ -109,6 +109,18 @@ def test_stated_proportions_are_enforced_on_user_data(clean, phase0):
 def test_survey_protocol_needs_the_catalogues(clean, phase0):
     code, line, _ = phase0(clean, "--config.protocol=configs/protocols/survey.json")
     assert code == 10 and "anchors" in line
+
+
+def test_a_simulated_set_that_passed_is_prepared_under_its_variant(
+    clean, tmp_path, monkeypatch, capsys
+):
+    told = {}
+    monkeypatch.setattr(command, "read_sets", lambda source: (clean, []))
+    monkeypatch.setattr(command.prepared, "prepare", lambda *args, config: told.update(name=config))
+    argv = ["--config=configs/b3.py:tiny", f"--config.data.cache_dir={tmp_path}"]
+    assert main([*argv, f"--out={tmp_path / 'new' / 'summary.json'}"]) == 0
+    assert told == {"name": "simulated_tiny"}
+    assert json.loads((tmp_path / "new" / "summary.json").read_text())["all_passed"] is True
 
 
 def test_one_check_alone(sets, phase0):

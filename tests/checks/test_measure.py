@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from lensjax import schema
 from lensjax.checks import measure as module
 from lensjax.checks.measure import OUTSKIRTS_COLUMNS, measure, outskirts_features
+from lensjax.training import features
 
 OUTSIDE = schema.radius_map() >= 28
 
@@ -41,6 +43,20 @@ def test_outskirts_agree_with_a_plain_reference(stamps):
     found = outskirts_features(stamps[:8])
     assert found.shape == (8, len(OUTSKIRTS_COLUMNS)) and found.dtype == np.float32
     np.testing.assert_allclose(found, [reference(s) for s in stamps[:8]], rtol=2e-4, atol=2e-5)
+
+
+def test_outskirts_are_what_evaluation_stores_of_the_same_stamps(stamps):
+    """Two implementations of one thing: levels agree to the gap between the middle two of 1,624
+    pixels, correlations to their normalisation, by all pixels here, by those with a neighbour
+    there."""
+    smooth = gaussian_filter(stamps, (0, 0.7, 0.7, 0))
+    level = np.array([not name.startswith("autocorrelation") for name in OUTSKIRTS_COLUMNS])
+    for kind in (stamps, smooth):
+        ours, theirs = outskirts_features(kind), np.asarray(features.outskirts(kind))
+        assert theirs.shape == ours.shape
+        np.testing.assert_allclose(theirs[:, level], ours[:, level], atol=5e-3)
+        np.testing.assert_allclose(theirs[:, ~level], ours[:, ~level], atol=0.04)
+    assert np.abs(outskirts_features(smooth) - outskirts_features(stamps)).min(axis=0)[2] > 0.3
 
 
 def test_outskirts_do_not_see_an_arc(stamps):

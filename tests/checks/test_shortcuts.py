@@ -6,10 +6,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
 
 from lensjax.checks import run, shortcuts
 from lensjax.checks.result import FAIL, NOT_PROVEN, PASS, Outcome
+from lensjax.gates.logistic import host_folds
 
 
 def unpaired(made, n_train: int, n_other: int, seed: int):
@@ -104,6 +107,19 @@ def test_too_few_hosts_and_constant_features_are_not_proven_and_do_not_block(mad
     assert few.all_passed
 
 
+@pytest.mark.parametrize("hosts", [0, 1, 2])
+def test_a_protocol_that_asks_for_no_hosts_still_needs_two(made, hosts):
+    """With one host of a class some fold would be fitted on the other class alone."""
+    sets = unpaired(made, 14, 14, 0)
+    for name, stamp_set in sets.items():
+        rows = np.flatnonzero(stamp_set.table["label"] == 1)[hosts if name == "train" else 0 :]
+        sets[name] = made.subset(stamp_set, ~np.isin(np.arange(len(stamp_set)), rows))
+    protocol = made.protocol
+    protocol["phase0"]["minimum"]["shortcut_hosts"] = 0
+    summary = made.phase0(sets, proportions=None, protocol=protocol)
+    assert (summary["survey_shortcut"].verdict == NOT_PROVEN) == (hosts < 2)
+
+
 def test_hosts_stay_whole_in_the_folds():
     """Scored on its own host, a host's name tells the label: AUC 1. By host it cannot."""
     rng = np.random.default_rng(0)
@@ -113,3 +129,23 @@ def test_hosts_stay_whole_in_the_folds():
     by_host = roc_auc_score(label, shortcuts.cross_validated_scores(name, label, host))
     by_row = roc_auc_score(label, shortcuts.cross_validated_scores(name, label, np.arange(600)))
     assert by_row > 0.9 and by_host < 0.7
+
+
+def test_scores_out_of_fold_are_those_of_scikit_learn():
+    """With the same folds: standardised features and squares, ridge C = 1, no row of the fold."""
+    rng = np.random.default_rng(1)
+    host = np.arange(400) // 2
+    label = rng.integers(0, 2, 400)
+    features = rng.standard_normal((400, 3)) + 0.5 * label[:, None] * np.array([1.0, 0.0, -1.0])
+    found = shortcuts.cross_validated_scores(features, label, host)
+    fold = host_folds(host, label, shortcuts.FOLDS, np.random.default_rng(shortcuts._SEED))
+    for k in range(shortcuts.FOLDS):
+        out = fold == k
+        middle, spread = np.median(features[~out], axis=0), features[~out].std(axis=0)
+        scaled = np.clip((features - middle) / spread, -5, 5)
+        wide = np.concatenate([scaled, scaled**2], axis=1)
+        scale = StandardScaler().fit(wide[~out])
+        peer = LogisticRegression(C=shortcuts.RIDGE_C, tol=1e-9, max_iter=5000)
+        peer.fit(np.clip(scale.transform(wide[~out]), -5, 5), label[~out])
+        known = peer.decision_function(np.clip(scale.transform(wide[out]), -5, 5))
+        np.testing.assert_allclose(found[out], known, atol=5e-3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -12,7 +13,9 @@ from rich.console import Console
 from lensjax.checks.cache import cached_summary, checks_digest, store_summary
 from lensjax.checks.protocol import phase0_rules
 from lensjax.checks.result import FAIL, NOT_PROVEN, PASS, Outcome, Summary, judge
+from lensjax.data import stampset
 from lensjax.data.stampset import Finding
+from lensjax.gates import logistic, statistics
 from lensjax.schema import ExitCode, LensjaxError
 
 ORDER = (17, 12, 10, 11)
@@ -125,6 +128,18 @@ def test_checks_digest_depends_on_all_that_the_checks_are_told(tmp_path):
     seen.add(digest(anchors=str(catalogue)))
     assert len(seen) == 7
     assert digest() == digest()
+
+
+def test_checks_digest_is_of_all_that_decides_a_verdict(monkeypatch, tmp_path):
+    """A summary of other code must not be found again, be it code of the gates that checks use."""
+    here = checks_digest(proportions=None, simulated=False)
+    for module in (logistic, statistics, stampset):
+        changed = tmp_path / Path(module.__file__).name
+        changed.write_text(Path(module.__file__).read_text() + "# changed\n")
+        with monkeypatch.context() as context:
+            context.setattr(module, "__file__", str(changed))
+            assert checks_digest(proportions=None, simulated=False) != here
+    assert checks_digest(proportions=None, simulated=False) == here
 
 
 def test_protocol_rules_are_read_strictly(made):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs.common import VARIANTS
 from lensjax import schema
 from lensjax.data import prepared
 from lensjax.data.prepared import folder_of, is_prepared, load, prepare, resolve_reader
@@ -84,6 +86,37 @@ def test_the_tf_data_reader_reads_a_tfds_set(tfds_root):
     assert builder.info.splits["train"].num_examples == 300
     assert set(builder.info.features) == {"row", "stamp", *schema.TABLE_COLUMNS}
     assert isinstance(load(tfds_root, DIGEST, "test", "tf.data"), StampSet)
+
+
+def test_there_is_a_tfds_config_of_each_variant_and_one_of_user_data(sets, tmp_path):
+    """Names that `prepare` is given and those that the builder has; users' stamps by default."""
+    from lensjax.data.lens_stamps.lens_stamps_dataset_builder import CONFIGS
+
+    assert set(CONFIGS) == {*(f"simulated_{name}" for name in VARIANTS), prepared.USER_CONFIG}
+    folder = prepare({"test": sets["test"]}, tmp_path, DIGEST, "tf.data")
+    assert (folder / "lens_stamps" / "parquet" / "1.0.0").is_dir()
+    assert json.loads((folder / "prepared.json").read_text())["config"] == "parquet"
+    assert len(load(tmp_path, DIGEST, "test", "tf.data")) == 7
+
+
+CHILD = """
+import os, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_prepared import DIGEST, make_set
+from lensjax.data import prepared
+prepared.prepare({{"test": make_set("test", 7)}}, Path({root!r}), DIGEST, "tf.data")
+assert len(prepared.load(Path({root!r}), DIGEST, "test", "tf.data")) == 7
+"""
+
+
+def test_tensorflow_says_nothing_of_itself(tmp_path):
+    script = CHILD.format(tests=str(Path(__file__).parent), root=str(tmp_path))
+    quiet = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=quiet)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == done.stdout == ""
 
 
 def damage(folder, pattern, offset):
@@ -181,7 +214,10 @@ def test_a_split_that_was_not_prepared(sets, tmp_path):
 
 def test_readers_by_name_and_by_what_is_installed(monkeypatch, caplog):
     caplog.set_level(logging.INFO)
+    prepared._say_once.cache_clear()  # whatever this process said before
     assert resolve_reader("auto") == "tf.data" and "tf.data" in caplog.text
+    assert resolve_reader("auto") == "tf.data"
+    assert caplog.text.count("tf.data") == 1  # asked at every load, said once a run
     assert resolve_reader("arrays") == "arrays"
     with pytest.raises(LensjaxError, match="unknown reader 'tfdata'"):
         resolve_reader("tfdata")

@@ -121,3 +121,14 @@ def test_the_digest_is_of_the_content(default) -> None:
     assert first_difference(changed, default.document).endswith("threshold: 0.84 -> 0.85")
     del changed["gates"]["auroc_test"]["threshold"]
     assert first_difference(default.document, changed) == "gates.auroc_test.threshold: removed"
+
+
+def test_the_first_difference_is_of_a_rule_and_the_name_comes_last(default) -> None:
+    """Two protocols differ in name as a matter of course; what sorts after it says more."""
+    changed = json.loads(json.dumps(default.document))
+    changed["name"] = "mine"
+    assert first_difference(default.document, changed) == 'name: "default" -> "mine"'
+    changed["theta_e_bins"][0] = 0.4
+    assert first_difference(default.document, changed).startswith("theta_e_bins: ")
+    survey = load_protocol("configs/protocols/survey.json").document
+    assert first_difference(default.document, survey).startswith("phase0.")

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from lensjax.gates import case as cases
-from lensjax.gates import probes
+from lensjax.gates import probes, statistics
 from lensjax.gates.arrays import Arrays, Evaluation
 from lensjax.gates.case import Case, Rows
 from lensjax.gates.gate import conclude
+from lensjax.gates.logistic import host_folds
 from lensjax.gates.protocol import Protocol, parse_protocol
 from lensjax.gates.shortcuts import SHORTCUTS, _mean_of_other_half
 from tests.gates.synthetic import synthetic_arrays
@@ -126,10 +126,10 @@ def test_folds_keep_hosts_whole(small: Protocol, monkeypatch: pytest.MonkeyPatch
         assert grouped is not None
         return float(grouped[0])
 
-    folds = probes.host_folds(rows, 5, np.random.default_rng(0))
+    folds = host_folds(host, rows["label"], 5, np.random.default_rng(0))
     assert all(len(set(folds[host == each])) == 1 for each in range(60))
     assert 0.25 < value() < 0.75
-    monkeypatch.setattr(probes, "host_folds", lambda rows, k, rng: rng.integers(0, k, len(host)))
+    monkeypatch.setattr(probes, "host_folds", lambda h, y, k, rng: rng.integers(0, k, len(h)))
     assert value() > 0.95
 
 
@@ -206,7 +206,7 @@ def test_many_bricks_are_pooled(small: Protocol, monkeypatch: pytest.MonkeyPatch
     """The interval of pooled bricks is that of the bricks, at a fraction of the cost."""
     case = case_of(small, hosts_per_brick=4)
     apart = case.auroc(case.test["logit"])
-    monkeypatch.setattr(cases, "_MOST_CLUSTERS", 60)
+    monkeypatch.setattr(statistics, "MOST_CLUSTERS", 60)
     pooled = case_of(small, hosts_per_brick=4)
     found = pooled.auroc(pooled.test["logit"])
     assert (case.clusters.n_bricks, pooled.clusters.n_bricks) == (200, 60)

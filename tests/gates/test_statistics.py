@@ -129,6 +129,27 @@ def test_perfect_separation_has_an_exact_interval() -> None:
             assert (found.low, found.high) == pytest.approx((0.0, 1 - 0.025 ** (1 / 40)))
 
 
+def test_many_bricks_are_pooled_and_the_interval_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cost grows with the square of the clusters: 500 of them at most, whatever the rows. The
+    control, each brick by itself, gives nearly the same."""
+    scores, labels, _ = labelled(3000, 13)
+    bricks = np.arange(3000) // 2
+    sizes, concordance = [], Clusters.concordance
+
+    def seen(clusters: Clusters, scores: np.ndarray) -> np.ndarray:
+        sizes.append(clusters.n_bricks)
+        return concordance(clusters, scores)
+
+    monkeypatch.setattr(Clusters, "concordance", seen)
+    pooled = auroc_interval(scores, labels, bricks, resamples=400, seed=1)
+    again = auroc_interval(scores, labels, bricks, resamples=400, seed=1)
+    monkeypatch.setattr(statistics, "MOST_CLUSTERS", 1500)
+    apart = auroc_interval(scores, labels, bricks, resamples=400, seed=1)
+    assert sizes == [500, 500, 1500] and pooled == again
+    assert pooled.value == pytest.approx(apart.value, abs=1e-12)
+    assert pooled.high - pooled.low == pytest.approx(apart.high - apart.low, rel=0.2)
+
+
 def test_one_brick_says_nothing() -> None:
     scores, labels, _ = labelled(100, 2)
     found = auroc_interval(scores, labels, np.zeros(100))

@@ -10,7 +10,7 @@ from lensjax.gates import arrays, exit_code, hard_negative, judge, table, verdic
 from lensjax.gates.arrays import read_evaluation
 from lensjax.gates.case import Case
 from lensjax.gates.core import expected_curve
-from lensjax.gates.gate import conclude
+from lensjax.gates.gate import GateError, conclude
 from lensjax.gates.protocol import GATES, Protocol, parse_protocol
 from lensjax.gates.record import encoded
 from lensjax.schema import LensjaxError
@@ -257,7 +257,32 @@ def test_geometry_predicts_what_a_matched_filter_loses() -> None:
     drawn = 0.3 * np.repeat(snr, 50, 0) + rng.normal(0, 1, (200_000, 6))
     other = rng.normal(0, 1, (200_000, 6))
     known = (drawn > other).mean(0)
-    assert expected_curve(snr, known[0]) == pytest.approx(known, abs=5e-3)
+    found = expected_curve(snr, known[0])
+    assert found == pytest.approx(known, abs=5e-3)
+    assert found[0] == pytest.approx(known[0], abs=1e-9)
+    assert (np.diff(found) < 0).all()
+
+
+def test_geometry_predicts_what_a_filter_of_the_same_bright_arcs_loses() -> None:
+    """Arcs of the demo, its efficiency by bisection on 200,000 draws, other radii by counting."""
+    rng = np.random.default_rng(5)
+    snr = rng.uniform(8, 50, 400)[:, None] * np.array([1, 0.99, 0.95, 0.8, 0.4, 0.05])
+    lenses = rng.integers(0, len(snr), 200_000)
+    noise = rng.normal(size=200_000) - rng.normal(size=200_000)
+    low, high = 0.0, 5.0
+    for _ in range(40):
+        k = (low + high) / 2
+        low, high = (k, high) if (k * snr[lenses, 0] + noise > 0).mean() < 0.94 else (low, k)
+    counted = (k * snr[lenses] + noise[:, None] > 0).mean(0)
+    assert expected_curve(snr, 0.94) == pytest.approx(counted, abs=5e-3)
+
+
+def test_the_ends_of_what_geometry_predicts_hold() -> None:
+    snr = np.full((3, 6), 10.0)
+    assert expected_curve(snr, 1.0) == pytest.approx(1.0)
+    assert expected_curve(snr, 0.4) == pytest.approx(0.5, abs=1e-4)
+    with pytest.raises(GateError, match="not finite in any lens"):
+        expected_curve(np.full((3, 6), np.nan), 0.9)
 
 
 @pytest.mark.parametrize("residual", [False, True])

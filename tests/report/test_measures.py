@@ -87,32 +87,6 @@ def test_reliance_is_the_auroc_of_each_radius(scored):
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-def test_expected_reliance_is_a_matched_filter_that_meets_the_model_unmasked():
-    """Against 200,000 draws of its own statistic: N(k q, 1) for a lens, N(0, 1) for a non-lens."""
-    rng = np.random.default_rng(5)
-    snr = rng.uniform(8, 50, 400)[:, None] * np.array([1, 0.99, 0.95, 0.8, 0.4, 0.05])
-    curve = measures.expected_reliance(snr, 0.94)
-    assert curve[0] == pytest.approx(0.94, abs=1e-9)
-    assert (np.diff(curve) < 0).all()
-    lenses = rng.integers(0, len(snr), 200_000)
-    noise = rng.normal(size=200_000) - rng.normal(size=200_000)
-    # k from the first radius by bisection on the draws, then every other radius by counting
-    low, high = 0.0, 5.0
-    for _ in range(40):
-        k = (low + high) / 2
-        low, high = (k, high) if (k * snr[lenses, 0] + noise > 0).mean() < 0.94 else (low, k)
-    counted = (k * snr[lenses] + noise[:, None] > 0).mean(0)
-    np.testing.assert_allclose(curve, counted, atol=5e-3)
-
-
-def test_expected_reliance_without_arcs_or_score_is_unknown_and_its_ends_hold():
-    snr = np.full((3, 6), 10.0)
-    assert np.isnan(measures.expected_reliance(np.full((3, 6), np.nan), 0.9)).all()
-    assert np.isnan(measures.expected_reliance(snr, math.nan)).all()
-    np.testing.assert_allclose(measures.expected_reliance(snr, 1.0), 1.0)
-    np.testing.assert_allclose(measures.expected_reliance(snr, 0.4), 0.5, atol=1e-4)
-
-
 def test_population_counts_the_judged_rows_and_the_pairs_of_the_split():
     arrays = {
         "pair_id": np.array(["a", "a", "b", "b", "c", "d"]),

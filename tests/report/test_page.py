@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lensjax.gates import core
 from lensjax.report import __main__ as command
 from lensjax.report import album, drawn, markup, measures, page, write_report
 from lensjax.report import words as words_module
@@ -155,6 +156,18 @@ def test_core_reliance_is_told_beside_what_geometry_predicts(complete, copied, u
     change(copied / "gates.json", gates=gates)
     text = read_page(write_report(copied).parent).text
     assert "geometry alone: 0.120. Dashed: what geometry alone predicts, as the gates" in text
+
+
+def test_without_a_finite_arc_geometry_predicts_nothing_and_with_one_what_the_gates_predict(
+    complete_run,
+):
+    run = read_run(complete_run)
+    rows = measures.judged(run.test)
+    unknown = {**rows, "arc_snr_outside": np.full_like(rows["arc_snr_outside"], np.nan)}
+    assert np.isnan(drawn.expected_curve(run, unknown, 0.9)[0]).all()
+    lenses = rows["arc_snr_outside"][rows["label"] == 1].astype(np.float64)
+    found = drawn.expected_curve(run, rows, 0.9)[0]
+    np.testing.assert_array_equal(found, core.expected_curve(lenses, 0.9))
 
 
 def test_thresholds_show_the_side_on_which_a_gate_passes(complete):

@@ -15,15 +15,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
 from lensjax import schema
-from lensjax.data.digests import PROGRESS_DELAY_S
 from lensjax.data.stampset import StampSet
+from lensjax.progress import progress_bar
 from lensjax.schema import ExitCode, LensjaxError
 
 CONFIGS = {
-    "simulated": "Simulated by lensjax, a population of the user's own.",
     "simulated_full": "Simulated by lensjax for the full experiments.",
     "simulated_demo": "Simulated by lensjax for the demo variants.",
     "simulated_tiny": "Simulated by lensjax for the tiny variants (tests).",
@@ -68,7 +66,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, made: StampSet) -> Iterator[tuple[int, dict]]:
         rows = range(len(made))
-        for row in tqdm(rows, f"preparing {made.split}", delay=PROGRESS_DELAY_S, unit="stamp"):
+        for row in progress_bar(rows, desc=f"preparing {made.split}", unit="stamp"):
             columns = {name: made.table[name][row] for name in schema.TABLE_COLUMNS}
             yield row, {"row": row, "stamp": made.stamps[row], **columns}
 

@@ -3,9 +3,11 @@
 One field, one comment: unit or reason. An experiment file changes what it is about
 (`data.pairing`, `preprocessing`, `core_dropout`, `augment`); the variants change size alone:
 
-    full    50 epochs of 20,000 simulated hosts, or of your own stamps (--config.data.root=DIR)
-    demo    10 epochs of a narrow ResNet-18, 4,000 hosts with wide, bright arcs: minutes on 2 cores
-    tiny    2 epochs of 60 hosts: seconds, for tests; never evidence
+    full    50 epochs; 20,000 simulated hosts, or your own stamps (--config.data.root=DIR)
+    demo    10 epochs of a narrow ResNet-18; 8,100 hosts with wide, bright arcs: minutes on 2 cores
+    tiny    2 epochs; 120 hosts: seconds, for tests; never evidence
+
+Hosts are those of train, val and test together.
 """
 
 from __future__ import annotations

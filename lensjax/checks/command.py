@@ -26,6 +26,8 @@ from lensjax.runs.files import write_json
 from lensjax.schema import ExitCode, LensjaxError
 
 WITHOUT_DATA = {"protocol", "anchors", "contaminants"}
+# What is also a flag of these commands.
+_FIELDS = {"data": "data.root", "anchors": "data.anchors", "contaminants": "data.contaminants"}
 DEFAULT_CONFIG = "configs/b3.py"  # what --data alone is read with
 _EPILOG = "exit codes: 0 passed, 10 data invalid, 11 leak or split, 12 mismatch, 17 refused input"
 
@@ -56,12 +58,15 @@ def _main(argv: Sequence[str], only: Collection[str], out: str | None) -> int:
     flags, overrides = parser.parse_all(argv)
     if flags.config is None and flags.data is None:
         configuration.usage("nothing to check", remedy="Give --config=FILE or --data=ROOT")
-    if flags.data is not None:
-        if any(name == "data.root" for name, _ in overrides):
-            configuration.usage("--data and --config.data.root name the data twice")
-        overrides = [*overrides, ("data.root", flags.data)]
+    for flag, field in _FIELDS.items():
+        value = getattr(flags, flag)
+        if value is None:
+            continue
+        if field in dict(overrides):
+            configuration.usage(f"--{flag} and --config.{field} name the {flag} twice")
+        overrides = [*overrides, (field, value)]
     config = configuration.load_config(flags.config or DEFAULT_CONFIG, overrides)
-    summary = _check(config, flags.anchors, flags.contaminants, only)
+    summary = _check(config, only)
     summary.print(Console())
     if flags.out:
         _write(Path(flags.out), summary)
@@ -70,12 +75,7 @@ def _main(argv: Sequence[str], only: Collection[str], out: str | None) -> int:
     return int(summary.exit_code)
 
 
-def _check(
-    config: configuration.Config,
-    anchors: str | None,
-    contaminants: str | None,
-    only: Collection[str],
-) -> Summary:
+def _check(config: configuration.Config, only: Collection[str]) -> Summary:
     protocol = gates.load_protocol(configuration.protocol_path(config))
     simulated = config.data.source == "sim"
     told = {
@@ -83,8 +83,8 @@ def _check(
         "protocol_digest": protocol.digest,
         "proportions": config.data.proportions,
         "simulated": simulated,
-        "anchors": anchors,
-        "contaminants": contaminants,
+        "anchors": config.data.anchors,
+        "contaminants": config.data.contaminants,
         "only": only,
     }
     if set(only) <= WITHOUT_DATA:

@@ -1,8 +1,8 @@
 """What a run says: console and train.log; and how every command ends.
 
-Not the metrics, nor progress bars (lensjax.progress). The console (stderr) has what lensjax says; train.log has all of it, with times and
-with the warnings of libraries. Control characters are escaped in both. A closed terminal or pipe
-does not stop a run.
+Not the metrics, nor progress bars (lensjax.progress). The console (stderr) has what lensjax says;
+train.log has all of it, with times and with the warnings of libraries. Control characters are
+escaped in both. A closed terminal or pipe does not stop a run.
 
     def main(argv): ...            # returns an exit code, raises LensjaxError
     if __name__ == "__main__":

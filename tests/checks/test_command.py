@@ -136,6 +136,7 @@ def test_one_check_alone(sets, phase0):
         (["--dta=x"], "--data"),
         (["--data=/nowhere/at/all"], "no such directory"),
         (["--data=x", "--config.data.root=y"], "twice"),
+        (["--data=x", "--anchors=y", "--config.data.anchors=y"], "name the anchors twice"),
         (["--config=configs/b3.py:tiny", "--config.data.pairing_=x"], "pairing"),
     ],
 )
@@ -152,6 +153,13 @@ def test_every_script_runs_its_checks():
     text = "".join(path.read_text() for path in scripts)
     assert all(f'"{name}"' in text for name in CHECKS)
     assert max(len(path.read_text().splitlines()) for path in scripts) < 25
+
+
+@pytest.mark.parametrize("flag", ["--anchors", "--config.data.anchors"])
+def test_catalogues_are_named_by_flag_or_in_the_config(flag, capsys):
+    argv = ["--config=configs/b3.py:tiny", f"{flag}=none.csv"]
+    assert main(argv, only=("anchors",)) == 10
+    assert "none.csv: cannot be read" in capsys.readouterr().err
 
 
 def test_script_in_a_child_process(tmp_path):

@@ -27,12 +27,13 @@ from lensjax.data import prepared
 from lensjax.data.manifest import manifest_mask
 from lensjax.data.source import Source, open_source
 from lensjax.data.stampset import StampSet
+from lensjax.progress import progress_bar
 from lensjax.report import write_report
 from lensjax.runs import provenance
 from lensjax.runs.checkpoints import Checkpoints
 from lensjax.runs.files import file_digest, write_bytes, write_json
 from lensjax.runs.heartbeat import Heartbeat
-from lensjax.runs.logs import progress_bar, say, setup_logging
+from lensjax.runs.logs import say, setup_logging
 from lensjax.runs.metrics import MetricsLog
 from lensjax.runs.results import write_results
 from lensjax.runs.signals import StopRequest
@@ -147,7 +148,7 @@ def _check_data(job: Job) -> Summary:
         )
         store_summary(job.cache, summary)
         if summary.all_passed:
-            name = f"simulated_{job.config.variant}" if simulated else "parquet"
+            name = f"simulated_{job.config.variant}" if simulated else None
             prepared.prepare(sets, job.cache, job.data_digest, data.reader, config=name)
     write_json(job.workdir.phase0, summary.to_json())
     log.info("phase 0: %s", _counted(summary))

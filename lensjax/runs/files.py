@@ -36,6 +36,10 @@ _REFUSALS = {
     errno.EMFILE: ("too many open files", "Raise the limit (ulimit -n)"),
     errno.ENFILE: ("too many open files on this machine", "Close some and run again"),
     errno.ENOMEM: ("out of memory", "Use a smaller batch_size, or a machine with more memory"),
+    errno.EBUSY: (
+        "the accelerator cannot be used: another process may hold it",
+        "Wait for that to end, or set JAX_PLATFORMS=cpu",
+    ),
     errno.EIO: ("the disk fails to read or write", "Check the disk"),
 }
 # The same, as tensorstore (C++) and XLA say it; in order, the first one found counts.
@@ -46,6 +50,7 @@ _REFUSAL_TEXTS = (
     ("Read-only file system", errno.EROFS),
     ("Permission denied", errno.EACCES),
     ("Too many open files", errno.EMFILE),
+    ("Unable to initialize backend", errno.EBUSY),
     ("Out of memory", errno.ENOMEM),
     ("RESOURCE_EXHAUSTED", errno.ENOMEM),
 )

@@ -23,7 +23,6 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from lensjax.progress import STDERR
-from lensjax.progress import progress_bar as progress_bar
 from lensjax.runs.files import refusal
 from lensjax.runs.workdir import Workdir
 from lensjax.schema import ExitCode, LensjaxError, printable

@@ -42,6 +42,9 @@ def outskirts(stamps: jax.Array) -> jax.Array:
 
     For each band: log10 of 1.4826 MAD (nanomaggies), median over that sigma, and the correlation of
     pixels with their right and with their lower neighbour.
+
+    The checks measure the same of every row before there is a run, in numpy
+    (lensjax.checks.measure); tests/checks/test_measure.py holds the two together.
     """
     median = ring_medians(stamps, OUTSKIRTS)
     sigma = MAD_TO_SIGMA * ring_medians(jnp.abs(stamps - median[:, :, None, :]), OUTSKIRTS)[:, 0]

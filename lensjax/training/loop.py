@@ -16,9 +16,9 @@ import numpy as np
 
 from lensjax.data.order import steps_in
 from lensjax.gates.statistics import auroc
+from lensjax.progress import progress_bar
 from lensjax.runs.checkpoints import Checkpoints
 from lensjax.runs.heartbeat import Heartbeat
-from lensjax.runs.logs import progress_bar
 from lensjax.runs.metrics import MetricsLog
 from lensjax.runs.signals import StopRequest
 from lensjax.schema import ExitCode, LensjaxError

@@ -150,6 +150,8 @@ def test_plain_is_strict():
 def test_only_the_systems_refusals_are_refusals():
     assert refusal(ValueError("shapes differ")) is None
     assert refusal(FileNotFoundError(2, "No such file", "f")) is None
+    held = refusal(RuntimeError("Unable to initialize backend 'cuda': INTERNAL: no devices"))
+    assert held is not None and "another process may hold it" in held.what
     error = refusal(ValueError("INTERNAL: ... Disk quota exceeded"), "here")
     assert error is not None
     assert (error.code, error.where) == (ExitCode.RESOURCE, "here")

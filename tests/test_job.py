@@ -22,12 +22,14 @@ from lensjax.training import loop
 
 ROOT = Path(__file__).resolve().parent.parent
 KILLED = """
-import os, signal, sys
+import os, sys, time
 sys.path.insert(0, {root!r})
 from lensjax.runs import heartbeat
 beat = heartbeat.Heartbeat.beat
 def dying(self, *, step, **more):
     if step == {step}:
+        while not any(self._path.parent.glob("checkpoints/*/lensjax_manifest.json")):
+            time.sleep(0.05)
         os.kill(os.getpid(), {signal})
     return beat(self, step=step, **more)
 heartbeat.Heartbeat.beat = dying
@@ -39,14 +41,21 @@ sys.exit(run_command(main.main, sys.argv[1:]))
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """Prepared data and compiled programs, once for all runs of this file."""
-    return tmp_path_factory.mktemp("cache")
+    """Prepared data and compiled programs, once for all runs of this file; and a protocol with
+    the default's thresholds and fewer resamplings."""
+    folder = tmp_path_factory.mktemp("cache")
+    document = json.loads((ROOT / "configs/protocols/default.json").read_text())
+    document["intervals"]["resamples"] = 200
+    document["probes"]["permutations"] = 9
+    (folder / "protocol.json").write_text(json.dumps(document))
+    return folder
 
 
 def arguments(cache, workdir, *more):
     return [
         *("--config=configs/b3.py:tiny", f"--workdir={workdir}"),
-        *(f"--config.data.cache_dir={cache}", *more),
+        *(f"--config.data.cache_dir={cache}", f"--config.protocol={cache / 'protocol.json'}"),
+        *more,
     ]
 
 
@@ -163,8 +172,8 @@ def test_a_resume_under_another_config_is_refused_until_accepted(finished, cache
     assert run_command(main.main, changed) == ExitCode.MISMATCH
     assert "config.optimizer.clip_norm: 1.0 -> 2.0" in capsys.readouterr().err
     assert run_command(main.main, [*changed, "--accept-change"]) == code
-    back = arguments(cache, workdir, "--accept-change")
-    assert run_command(main.main, back) == code
+    starts = json.loads((workdir / "provenance.json").read_text())["starts"]
+    assert starts[-1]["accepted"] is True and starts[-1]["changes"]
 
 
 def test_fresh_sets_the_old_run_aside(finished, cache, tmp_path, monkeypatch):

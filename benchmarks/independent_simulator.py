@@ -18,6 +18,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from lensjax.data.source import open_source
 from lensjax.gates.statistics import auroc_interval
 from lensjax.runs.checkpoints import Checkpoints

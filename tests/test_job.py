@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import main
-from lensjax import job
 from lensjax.data import prepared, tfrecords
+from lensjax.job import stages, train
 from lensjax.runs.logs import run_command
 from lensjax.schema import BANDS, ExitCode
 from lensjax.training import loop
@@ -64,14 +64,14 @@ def finished(cache, tmp_path_factory):
     """A run that was never disturbed: its workdir, exit code, and who read the stamps."""
     workdir, readers = tmp_path_factory.mktemp("runs") / "tiny", []
     with pytest.MonkeyPatch.context() as patch:
-        read, feed = tfrecords.read_tfds, job.TrainFeed
+        read, feed = tfrecords.read_tfds, train.TrainFeed
         patch.setattr(
             tfrecords,
             "read_tfds",
             lambda *a, **k: readers.append(read(*a, **k)) or readers[-1],
         )
         patch.setattr(
-            job, "TrainFeed", lambda stamps, *a, **k: feed(readers.pop(0), *a, **k)
+            train, "TrainFeed", lambda stamps, *a, **k: feed(readers.pop(0), *a, **k)
         )  # a set that did not come through tf.data is not there to be popped
         code = run_command(main.main, arguments(cache, workdir))
     return workdir, code, readers
@@ -180,7 +180,7 @@ def test_fresh_sets_the_old_run_aside(finished, cache, tmp_path, monkeypatch):
     workdir = tmp_path / "run"
     workdir.mkdir()
     (workdir / "old.txt").write_text("kept")
-    monkeypatch.setattr(job, "_check_data", lambda job: job.nothing)  # far enough
+    monkeypatch.setattr(stages, "check_data", lambda job: job.nothing)  # far enough
     assert run_command(main.main, arguments(cache, workdir, "--fresh")) == 1
     (attic,) = workdir.glob("attic-*")
     assert (attic / "old.txt").read_text() == "kept" and not (workdir / "old.txt").exists()

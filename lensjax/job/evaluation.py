@@ -1,0 +1,138 @@
+"""The evaluation of a run: arrays of val and test, and last the manifest that makes them count.
+
+evaluate_run(job, trainer, state, meta, summary, stop)
+is_finished(job)
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import numpy as np
+
+from lensjax import configuration
+from lensjax.checks.result import Summary
+from lensjax.job.data import load
+from lensjax.job.job import Job
+from lensjax.progress import progress_bar
+from lensjax.runs.files import file_digest, write_bytes
+from lensjax.runs.signals import StopRequest
+from lensjax.training import evaluate, loop
+from lensjax.training import model as resnet
+from lensjax.training.setup import Trainer
+from lensjax.training.step import State, evaluated_variables
+
+log = logging.getLogger(__name__)
+SPLITS = ("val", "test")
+EXAMPLES = "examples.npz"  # of test
+
+
+def evaluate_run(
+    job: Job,
+    trainer: Trainer,
+    state: State,
+    meta: dict[str, Any],
+    summary: Summary,
+    stop: StopRequest,
+) -> None:
+    """Write eval/: the arrays, a few stamps to look at, and the manifest."""
+    config, workdir = job.config, job.workdir
+    workdir.eval.mkdir(exist_ok=True)
+    variables = evaluated_variables(state)
+    splits, spans = {}, []
+    for split in SPLITS:
+        splits[split], found = _evaluate_split(job, trainer, variables, split)
+        spans.append(found)
+        stop.raise_if_requested("evaluation")
+    manifest = {
+        "schema": "lensjax-eval-1",
+        "splits": splits,
+        "examples": {"file": EXAMPLES, "sha256": file_digest(workdir.eval / EXAMPLES)},
+        "run_digest": job.digest,
+        "checkpoint_step": int(state["step"]),
+        "best_epoch": meta["best_epoch"],
+        "best_auroc": meta["best_auroc"],
+        "model_sha256": evaluate.model_digest(variables),
+        "data_digest": job.data_digest,
+        "protocol_digest": job.protocol.digest,
+        "preprocessing": config.preprocessing.name,
+        "mode": config.data.pairing,
+        "hard_negative_fraction": config.augment.hard_negative_fraction,
+        "population": _population(job, spans),
+        "phase0": {
+            "all_passed": summary.all_passed,
+            "checks": {result.name: result.verdict for result in summary.results},
+        },
+        **_evidence(job, trainer.plan, meta),
+    }
+    write_bytes(workdir.eval_manifest, evaluate.manifest_bytes(manifest))
+
+
+def _evaluate_split(
+    job: Job, trainer: Trainer, variables: resnet.Variables, split: str
+) -> tuple[dict[str, Any], evaluate.Arrays]:
+    """Arrays of one split; its entry of the manifest, and the arc columns."""
+    stamps, mask = load(job, split)
+    total = evaluate.passes(stamps.table)
+    with progress_bar(desc=f"evaluate {split}", total=total, unit="stamp") as bar:
+        arrays, inputs = evaluate.evaluate_split(
+            stamps,
+            mask,
+            predict=trainer.predict,
+            variables=variables,
+            name=job.config.preprocessing.name,
+            clip=job.config.preprocessing.clip,
+            seed=job.config.seed,
+            progress=bar,
+        )
+    path = job.workdir.eval_arrays(split)
+    entry = {"file": path.name, "sha256": evaluate.save_arrays(path, arrays), "n": len(stamps)}
+    if split == "test":
+        shown = evaluate.examples(arrays, stamps.stamps, inputs)
+        evaluate.save_arrays(job.workdir.eval / EXAMPLES, shown)
+    return entry, {name: arrays[name] for name in _SPANS.values()}
+
+
+_SPANS = {"theta_e": "theta_e_arcsec", "arc_snr": "arc_snr"}
+
+
+def _population(job: Job, found: list[evaluate.Arrays]) -> dict[str, Any]:
+    """Spans of theta_E and arc SNR: as simulated, or as found in a user's val and test."""
+    if job.config.data.source == "sim":
+        return configuration.to_json(job.config)["population"]
+    spans = {}
+    for name, column in _SPANS.items():
+        values = np.concatenate([arrays[column] for arrays in found])
+        values = values[np.isfinite(values)]
+        spans[name] = [float(values.min()), float(values.max())] if len(values) else None
+    return spans
+
+
+def _evidence(job: Job, plan: loop.Plan, meta: dict[str, Any]) -> dict[str, Any]:
+    """Whether a verdict on this run may be GREEN at all."""
+    reasons = []
+    if plan.was_cut_short(meta):
+        reasons.append(f"{meta['epoch']} of {meta['planned']} epochs trained")
+    if job.config.variant == "tiny":
+        reasons.append("the :tiny variant trains nothing")
+    if job.debug:
+        reasons.append("run with --debug")
+    return {"evidence": not reasons, "evidence_reason": "; ".join(reasons)}
+
+
+def is_finished(job: Job) -> bool:
+    """Are there evaluation arrays, of these data and undamaged, that need not be made again?"""
+    try:
+        manifest = json.loads(job.workdir.eval_manifest.read_text())
+        if manifest["run_digest"] != job.digest:
+            return False
+        entries = [*manifest["splits"].values(), manifest["examples"]]
+        files = {job.workdir.eval / entry["file"]: entry["sha256"] for entry in entries}
+        damaged = [path.name for path, sha in files.items() if file_digest(path) != sha]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    for name in damaged:
+        log.warning("eval/%s is not what was written; evaluating again", name)
+    return not damaged

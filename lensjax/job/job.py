@@ -1,0 +1,49 @@
+"""One run as the stages pass it on: what it was told, where it writes, on which data.
+
+job = Job(config, workdir, protocol, source, source.digest(), debug=False)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from lensjax import configuration, gates
+from lensjax.configuration import Config
+from lensjax.data.source import Source
+from lensjax.runs.workdir import Workdir
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: what it was told, where it writes, under which protocol, on which data."""
+
+    config: Config
+    workdir: Workdir
+    protocol: gates.Protocol
+    source: Source
+    data_digest: str
+    debug: bool
+
+    @property
+    def cache(self) -> Path:
+        """Where prepared data, checked data and compiled programs are kept between runs."""
+        return cache_of(self.config)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides the arrays, places left out: another config is another
+        run."""
+        config = configuration.to_json(self.config)
+        for name in ("root", "cache_dir"):
+            del config["data"][name]
+        del config["protocol"]
+        told = {"config": config, "data": self.data_digest, "protocol": self.protocol.digest}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def cache_of(config: Config) -> Path:
+    """The folder of `data.cache_dir`."""
+    return Path(config.data.cache_dir).expanduser()

@@ -1,0 +1,112 @@
+"""From a fresh or restored state to the best checkpoint and its arrays.
+
+train_and_evaluate(job, summary, checkpoints, checkpoints.latest(), stop)
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import jax
+
+from lensjax.checks.result import Summary
+from lensjax.job.data import load
+from lensjax.job.evaluation import evaluate_run
+from lensjax.job.job import Job
+from lensjax.progress import progress_bar
+from lensjax.runs.checkpoints import Checkpoints
+from lensjax.runs.files import write_json
+from lensjax.runs.heartbeat import Heartbeat
+from lensjax.runs.metrics import MetricsLog
+from lensjax.runs.signals import StopRequest
+from lensjax.training import loop, preflight
+from lensjax.training.feed import TrainFeed, model_inputs, replicated
+from lensjax.training.setup import Trainer, make_trainer
+from lensjax.training.step import State, init_state
+
+log = logging.getLogger(__name__)
+
+
+def train_and_evaluate(
+    job: Job, summary: Summary, checkpoints: Checkpoints, latest: int | None, stop: StopRequest
+) -> None:
+    """Go on from step `latest` (None: from the start) to the end, then evaluate the best epoch."""
+    trainer = make_trainer(job.config)
+    state, meta = init_state(trainer.model, trainer.recipe), loop.new_meta()
+    if latest is not None:
+        state, meta = checkpoints.restore(latest, state)
+        log.info("resuming at step %d, in epoch %d", meta["step"], meta["epoch"] + 1)
+    state = jax.device_put(state, replicated(trainer.mesh))
+    heartbeat = Heartbeat(job.workdir.heartbeat, last_good=lambda: checkpoints.last_good)
+    if not trainer.plan.is_over(meta):
+        meta = _train(job, trainer, state, meta, checkpoints, heartbeat, stop)
+    told = {"step": meta["step"], "epoch": meta["epoch"], "force": True}
+    heartbeat.beat(stage="evaluate", **told)
+    best = checkpoints.best_step
+    assert best is not None  # an epoch was completed
+    state, _ = checkpoints.restore(best, state, replicated(trainer.mesh))
+    log.info("evaluating the best epoch, %d of %d", meta["best_epoch"], meta["epoch"])
+    evaluate_run(job, trainer, state, meta, summary, stop)
+    heartbeat.beat(stage="finished", **told)
+
+
+def _train(
+    job: Job,
+    trainer: Trainer,
+    state: State,
+    meta: dict[str, Any],
+    checkpoints: Checkpoints,
+    heartbeat: Heartbeat,
+    stop: StopRequest,
+) -> dict[str, Any]:
+    """Preflight before the first step, then the loop; returns the meta at the end."""
+    config = job.config
+    stamps, mask = load(job, "train")
+    shape = {"name": config.preprocessing.name, "clip": config.preprocessing.clip}
+    with progress_bar(desc="preprocess train", total=len(stamps), unit="stamp") as bar:
+        feed = TrainFeed(
+            stamps,
+            mask,
+            trainer.mesh,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            hard_negatives=config.augment.hard_negative_fraction > 0,
+            progress=bar,
+            **shape,
+        )
+    del stamps
+    val, val_mask = load(job, "val")
+    inputs = model_inputs(val.stamps[val_mask], **shape)
+    labels, eval_stamps = val.table["label"][val_mask], 2 * len(val)
+    del val
+    if meta["step"] == 0:
+        log.info("preflight: the real loaders, step, save and restore")
+        report = preflight.preflight(
+            state,
+            train_step=trainer.train_step,
+            plan=trainer.plan,
+            feed=feed,
+            val_inputs=inputs,
+            val_labels=labels,
+            eval_stamps=eval_stamps,
+            workdir=job.workdir.path,
+        )
+        write_json(job.workdir.preflight, report)
+        preflight.raise_if_failed(report)
+        log.info("preflight passed: about %.0f s of training", report["estimated_training_seconds"])
+    with MetricsLog(job.workdir.metrics, job.workdir.tensorboard) as metrics:
+        return loop.train(
+            state,
+            meta,
+            plan=trainer.plan,
+            train_step=trainer.train_step,
+            predict=trainer.predict,
+            feed=feed,
+            val_inputs=inputs,
+            val_labels=labels,
+            checkpoints=checkpoints,
+            metrics=metrics,
+            heartbeat=heartbeat,
+            stop=stop,
+        )

@@ -1,0 +1,49 @@
+"""The verdict of a run: gates from the saved arrays alone, then results, report and table.
+
+code = judge(job)
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lensjax import gates
+from lensjax.job.job import Job
+from lensjax.progress import progress_bar
+from lensjax.report import write_report
+from lensjax.runs.logs import say
+from lensjax.runs.results import write_results
+from lensjax.schema import ExitCode
+
+
+def judge(job: Job) -> ExitCode:
+    """Judge, write gates.json, training_results.json and the report, and print the table."""
+    workdir = job.workdir
+    with progress_bar(desc="judge", unit="gate", total=len(job.protocol.gates)) as bar:
+        judged = gates.judge(workdir.path, job.protocol, advance=bar.update)
+    gates.write(workdir.path, judged)
+    manifest = json.loads(workdir.eval_manifest.read_text())
+    write_results(
+        workdir.results,
+        success=True,
+        best_epoch=manifest["best_epoch"],
+        best_auroc=manifest["best_auroc"],
+        gates=judged,
+    )
+    with progress_bar(desc="report", unit="section") as bar:
+        report = write_report(workdir.path, bar.update)
+    say(gates.table(judged))
+    say(_population_line(manifest))
+    say(f"report: {report}")
+    return ExitCode(gates.exit_code(judged))
+
+
+def _population_line(manifest: dict[str, Any]) -> str:
+    """What the verdict is about, in one line."""
+    spans = {"theta_e": ("theta_E", " arcsec"), "arc_snr": ("arc SNR", "")}
+    parts = [f"{manifest['mode']} test stamps, {manifest['preprocessing']}"]
+    for key, (name, unit) in spans.items():
+        span = manifest["population"].get(key)
+        parts.append(f"{name} {span[0]:g}-{span[1]:g}{unit}" if span else f"{name} not known")
+    return "population: " + ", ".join(parts)

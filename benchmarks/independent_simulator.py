@@ -23,21 +23,26 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from lensjax.data.source import open_source
 from lensjax.gates.statistics import auroc_interval
 from lensjax.runs.checkpoints import Checkpoints
-from lensjax.runs.workdir import Workdir
+from lensjax.runs.workdir import Workdir, open_workdir
 from lensjax.training.feed import model_inputs
 from lensjax.training.setup import make_trainer
 from lensjax.training.step import evaluated_variables, init_state
 
 
 def main() -> int:
-    """Restore the best checkpoint, score, print both AUROCs and their difference."""
+    """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--root", required=True, help="Parquet stamps of another simulator")
     flags = parser.parse_args()
-    workdir = Workdir(flags.workdir.resolve())
+    with open_workdir(flags.workdir) as workdir:  # no second writer while this reads
+        return compare(workdir, flags.root)
+
+
+def compare(workdir: Workdir, root: str) -> int:
+    """Restore the best checkpoint, score, print both AUROCs and their difference."""
     config = ConfigDict(json.loads(workdir.config.read_text()))
-    config.data.update({"source": "parquet", "root": flags.root})
+    config.data.update({"source": "parquet", "root": root})
     trainer = make_trainer(config)
     checkpoints = Checkpoints(workdir.checkpoints)
     step = json.loads(workdir.eval_manifest.read_text())["checkpoint_step"]

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from core_gates import cell
 
 ROOT = Path(__file__).resolve().parent.parent
 BANDS = ("image_g", "image_r", "image_z")
@@ -56,14 +57,16 @@ def plant_blob(blob: bytes, kind: str, dose: float) -> bytes:
 
 def copy_planted(source: Path, target: Path, kind: str, dose: float) -> None:
     """All Parquet files of `source` under `target`, their lensed stamps changed."""
+    making = target.with_name(f".{target.name}")
     for path in sorted(source.rglob("*.parquet")):
         table = pq.read_table(path)
         column = table.schema.get_field_index("stamp_npz")
         blobs = [plant_blob(blob, kind, dose) for blob in table.column(column).to_pylist()]
         changed = table.set_column(column, "stamp_npz", pa.array(blobs, pa.binary()))
-        copy = target / path.relative_to(source)
+        copy = making / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(changed, copy)
+    making.rename(target)  # a copy that is there is whole
 
 
 def run(root: Path, workdir: Path, pairing: str, preprocessing: str, options: list[str]) -> dict:
@@ -77,14 +80,6 @@ def run(root: Path, workdir: Path, pairing: str, preprocessing: str, options: li
     code = subprocess.run(command, stdout=subprocess.DEVNULL).returncode
     judged = json.loads((workdir / "gates.json").read_text())
     return {"exit_code": code, **judged}
-
-
-def cell(gate: dict) -> str:
-    """A gate as text."""
-    if gate["value"] is None:
-        return gate["verdict"]
-    low, high = gate["ci"]
-    return f"{gate['value']:.3f} [{low:.3f}, {high:.3f}] {gate['verdict']}"
 
 
 def main() -> int:
@@ -115,7 +110,8 @@ def main() -> int:
         rows.append(
             {"plant": kind, "dose": dose, "pairing": pairing, "preprocessing": name, **found}
         )
-        shown = " | ".join(cell(found["gates"][gate]) for gate in SHOWN)
+        cells = [cell(found["gates"][gate]) if found["gates"] else "-" for gate in SHOWN]
+        shown = " | ".join(cells)  # no gates: phase 0 refused the data
         tail = f"{found['verdict']} | {found['exit_code']}"
         print(f"| {kind} | {dose:g} | {pairing} | {name} | {shown} | {tail} |", flush=True)
     if flags.json:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ import pytest
 
 import main
 from lensjax.data import prepared, tfrecords
+from lensjax.job import evaluation as evaluation_stage
 from lensjax.job import stages, train
 from lensjax.runs.logs import run_command
 from lensjax.schema import BANDS, ExitCode
@@ -164,6 +166,18 @@ def test_killed_in_mid_epoch_and_stopped_it_ends_as_if_never_disturbed(finished,
     assert evaluation(workdir) == evaluation(finished[0])
     for name in ("gates.json", "training_results.json"):
         assert (workdir / name).read_bytes() == (finished[0] / name).read_bytes()
+
+
+def test_a_run_that_was_ever_debugged_or_cut_short_is_no_evidence(finished):
+    """Whichever of its processes it was; the meta is part of the checkpoint."""
+    plan = loop.Plan(2, 16, 15, 100, 1e-3, 1e-6, 0.1)
+    told = SimpleNamespace(debug=False, config=SimpleNamespace(variant="demo"))
+    meta = {"epoch": 2, "planned": 2, "stale": 0, "debug": False}
+    assert evaluation_stage._evidence(told, plan, meta)["evidence"] is True
+    for change in ({"debug": True}, {"epoch": 1}):
+        assert evaluation_stage._evidence(told, plan, {**meta, **change})["evidence"] is False
+    (newest,) = sorted((finished[0] / "checkpoints").glob("*/meta/metadata"))[-1:]
+    assert json.loads(newest.read_text())["debug"] is False
 
 
 def test_a_resume_under_another_config_is_refused_until_accepted(finished, cache, capsys):

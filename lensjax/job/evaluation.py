@@ -14,31 +14,43 @@ import numpy as np
 
 from lensjax import configuration
 from lensjax.checks.result import Summary
+from lensjax.gates.arrays import ids_digest
 from lensjax.job.data import load
 from lensjax.job.job import Job
 from lensjax.progress import progress_bar
+from lensjax.runs.checkpoints import Checkpoints
 from lensjax.runs.files import file_digest, write_bytes
+from lensjax.runs.heartbeat import Heartbeat
 from lensjax.runs.signals import StopRequest
 from lensjax.training import evaluate, loop
 from lensjax.training import model as resnet
+from lensjax.training.feed import replicated
 from lensjax.training.setup import Trainer
-from lensjax.training.step import State, evaluated_variables
+from lensjax.training.step import evaluated_variables, init_state
 
 log = logging.getLogger(__name__)
 SPLITS = ("val", "test")
 EXAMPLES = "examples.npz"  # of test
 
 
-def evaluate_run(
+def evaluate_best(
     job: Job,
     trainer: Trainer,
-    state: State,
+    checkpoints: Checkpoints,
     meta: dict[str, Any],
     summary: Summary,
     stop: StopRequest,
 ) -> None:
-    """Write eval/: the arrays, a few stamps to look at, and the manifest."""
+    """Write eval/ from the best checkpoint: arrays, a few stamps to look at, and the manifest."""
     config, workdir = job.config, job.workdir
+    heartbeat = Heartbeat(workdir.heartbeat, last_good=lambda: checkpoints.last_good)
+    told = {"step": meta["step"], "epoch": meta["epoch"], "force": True}
+    heartbeat.beat(stage="evaluate", **told)
+    best = checkpoints.best_step
+    assert best is not None  # an epoch was completed
+    blank = init_state(trainer.model, trainer.recipe)
+    state, _ = checkpoints.restore(best, blank, replicated(trainer.mesh))
+    log.info("evaluating the best epoch, %d of %d", meta["best_epoch"], meta["epoch"])
     workdir.eval.mkdir(exist_ok=True)
     variables = evaluated_variables(state)
     splits, spans = {}, []
@@ -68,6 +80,7 @@ def evaluate_run(
         **_evidence(job, trainer.plan, meta),
     }
     write_bytes(workdir.eval_manifest, evaluate.manifest_bytes(manifest))
+    heartbeat.beat(stage="finished", **told)
 
 
 def _evaluate_split(
@@ -88,7 +101,12 @@ def _evaluate_split(
             progress=bar,
         )
     path = job.workdir.eval_arrays(split)
-    entry = {"file": path.name, "sha256": evaluate.save_arrays(path, arrays), "n": len(stamps)}
+    entry = {
+        "file": path.name,
+        "sha256": evaluate.save_arrays(path, arrays),
+        "ids_sha256": ids_digest(arrays["stamp_id"]),
+        "n": len(stamps),
+    }
     if split == "test":
         shown = evaluate.examples(arrays, stamps.stamps, inputs)
         evaluate.save_arrays(job.workdir.eval / EXAMPLES, shown)
@@ -117,7 +135,7 @@ def _evidence(job: Job, plan: loop.Plan, meta: dict[str, Any]) -> dict[str, Any]
         reasons.append(f"{meta['epoch']} of {meta['planned']} epochs trained")
     if job.config.variant == "tiny":
         reasons.append("the :tiny variant trains nothing")
-    if job.debug:
+    if job.debug or meta["debug"]:
         reasons.append("run with --debug")
     return {"evidence": not reasons, "evidence_reason": "; ".join(reasons)}
 

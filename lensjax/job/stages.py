@@ -14,9 +14,9 @@ from lensjax import configuration, gates
 from lensjax.configuration import Config
 from lensjax.data.source import open_source
 from lensjax.job.data import check_data
-from lensjax.job.evaluation import is_finished
+from lensjax.job.evaluation import evaluate_best, is_finished
 from lensjax.job.job import Job, cache_of
-from lensjax.job.train import train_and_evaluate
+from lensjax.job.train import train
 from lensjax.job.verdict import judge
 from lensjax.runs import provenance
 from lensjax.runs.checkpoints import Checkpoints
@@ -25,7 +25,7 @@ from lensjax.runs.logs import setup_logging
 from lensjax.runs.signals import StopRequest
 from lensjax.runs.workdir import open_workdir
 from lensjax.schema import ExitCode
-from lensjax.training.setup import ask_for_determinism
+from lensjax.training.setup import ask_for_determinism, make_trainer
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,9 @@ def run(config: Config, path: str, *, fresh: bool, accept_change: bool, debug: b
             if is_finished(job):
                 log.info("this run is finished; its arrays are judged again")
             else:
-                train_and_evaluate(job, summary, checkpoints, latest, stop)
+                trainer = make_trainer(config)
+                meta = train(job, trainer, checkpoints, latest, stop)
+                evaluate_best(job, trainer, checkpoints, meta, summary, stop)
         finally:
             checkpoints.close()
         return judge(job)

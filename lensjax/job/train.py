@@ -10,9 +10,7 @@ from typing import Any
 
 import jax
 
-from lensjax.checks.result import Summary
 from lensjax.job.data import load
-from lensjax.job.evaluation import evaluate_run
 from lensjax.job.job import Job
 from lensjax.progress import progress_bar
 from lensjax.runs.checkpoints import Checkpoints
@@ -22,33 +20,25 @@ from lensjax.runs.metrics import MetricsLog
 from lensjax.runs.signals import StopRequest
 from lensjax.training import loop, preflight
 from lensjax.training.feed import TrainFeed, model_inputs, replicated
-from lensjax.training.setup import Trainer, make_trainer
+from lensjax.training.setup import Trainer
 from lensjax.training.step import State, init_state
 
 log = logging.getLogger(__name__)
 
 
-def train_and_evaluate(
-    job: Job, summary: Summary, checkpoints: Checkpoints, latest: int | None, stop: StopRequest
-) -> None:
-    """Go on from step `latest` (None: from the start) to the end, then evaluate the best epoch."""
-    trainer = make_trainer(job.config)
+def train(
+    job: Job, trainer: Trainer, checkpoints: Checkpoints, latest: int | None, stop: StopRequest
+) -> dict[str, Any]:
+    """Go on from step `latest` (None: from the start) to the end of the plan; returns the meta."""
     state, meta = init_state(trainer.model, trainer.recipe), loop.new_meta()
     if latest is not None:
         state, meta = checkpoints.restore(latest, state)
         log.info("resuming at step %d, in epoch %d", meta["step"], meta["epoch"] + 1)
+    meta = {**meta, "debug": meta.get("debug", False) or job.debug}
+    if trainer.plan.is_over(meta):
+        return meta
     state = jax.device_put(state, replicated(trainer.mesh))
-    heartbeat = Heartbeat(job.workdir.heartbeat, last_good=lambda: checkpoints.last_good)
-    if not trainer.plan.is_over(meta):
-        meta = _train(job, trainer, state, meta, checkpoints, heartbeat, stop)
-    told = {"step": meta["step"], "epoch": meta["epoch"], "force": True}
-    heartbeat.beat(stage="evaluate", **told)
-    best = checkpoints.best_step
-    assert best is not None  # an epoch was completed
-    state, _ = checkpoints.restore(best, state, replicated(trainer.mesh))
-    log.info("evaluating the best epoch, %d of %d", meta["best_epoch"], meta["epoch"])
-    evaluate_run(job, trainer, state, meta, summary, stop)
-    heartbeat.beat(stage="finished", **told)
+    return _train(job, trainer, state, meta, checkpoints, stop)
 
 
 def _train(
@@ -57,7 +47,6 @@ def _train(
     state: State,
     meta: dict[str, Any],
     checkpoints: Checkpoints,
-    heartbeat: Heartbeat,
     stop: StopRequest,
 ) -> dict[str, Any]:
     """Preflight before the first step, then the loop; returns the meta at the end."""
@@ -95,6 +84,7 @@ def _train(
         write_json(job.workdir.preflight, report)
         preflight.raise_if_failed(report)
         log.info("preflight passed: about %.0f s of training", report["estimated_training_seconds"])
+    heartbeat = Heartbeat(job.workdir.heartbeat, last_good=lambda: checkpoints.last_good)
     with MetricsLog(job.workdir.metrics, job.workdir.tensorboard) as metrics:
         return loop.train(
             state,

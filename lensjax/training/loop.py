@@ -6,8 +6,10 @@ history) is `meta`, saved with them, so that a run continued is the run uninterr
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,8 +104,8 @@ def train(
     """Train from `state` at `meta["step"]` to the end of the plan or of patience; returns the meta.
 
     Raises:
-        LensjaxError: exit 15 at a non-finite loss, gradient or parameter (the last good step
-            stays), exit 75 when asked to stop (saved at the step boundary).
+        LensjaxError: exit 15 at a non-finite loss, gradient, parameter or logit (the last good
+            step stays), exit 75 when asked to stop (saved at the step boundary).
     """
     n, total, ends = len(feed), plan.total(len(feed)), plan.epoch_ends(len(feed))
     probe_inputs, probe_labels = feed.probe(PROBE_STAMPS)
@@ -118,41 +120,61 @@ def train(
             bar.update()
             heartbeat.beat(step=step, epoch=meta["epoch"])
             at_end = step >= ends[meta["epoch"]]
-            if at_end or step % FINITE_EVERY == 0 or stop.requested:
+            saves = at_end or step % plan.checkpoint_steps == 0 or stop.requested
+            if saves or step % FINITE_EVERY == 0:
                 _raise_if_not_finite(state, feed)
             if at_end:
+                speed = clock.stamps_per_second(step, plan.batch_size)
                 variables = evaluated_variables(state)
                 val_logits = predict(variables, val_inputs)
+                probe_logits = predict(variables, probe_inputs)
+                where = f"step {step}, end of epoch {meta['epoch'] + 1}"
+                _raise_if_logits_not_finite(
+                    {"validation": val_logits, "train": probe_logits}, where
+                )
                 sums = jax.device_get(state["sums"])
                 record = {
                     "step": step,
                     "epoch": meta["epoch"] + 1,
                     "train_loss": float(sums["loss"] / sums["steps"]),
                     "val_loss": binary_loss(val_logits, val_labels),
-                    "train_auroc": auroc(predict(variables, probe_inputs), probe_labels),
+                    "train_auroc": auroc(probe_logits, probe_labels),
                     "val_auroc": auroc(val_logits, val_labels),
                     "learning_rate": rate,
                     "grad_norm": float(sums["grad_norm"] / sums["steps"]),
-                    "stamps_per_s": clock.stamps_per_second(step, plan.batch_size),
+                    "stamps_per_s": speed,
                 }
                 record["flags"] = flags.warnings(record)
                 _say(record, plan.epochs)
                 meta = _after_epoch(meta, record)
                 state = {**state, "sums": _zeroed(state["sums"])}
-                checkpoints.save(step, state, meta, metric=record["val_auroc"])
+                _save(checkpoints, state, meta, record["val_auroc"], feed)
                 metrics.write(meta["history"])
                 clock = _Clock(step)
-            elif step % plan.checkpoint_steps == 0 or stop.requested:
+            elif saves:
                 meta["step"] = step
-                checkpoints.save(step, state, meta, metric=None)
+                with clock.stopped():
+                    _save(checkpoints, state, meta, None, feed)
             checkpoints.check()
-            if stop.requested:
+            if saves and stop.requested:
                 checkpoints.wait()
                 raise LensjaxError(
                     ExitCode.STOPPED, f"stopped on request at step {step}", "", "Run again to go on"
                 )
     checkpoints.wait()
     return meta
+
+
+def _save(
+    checkpoints: Checkpoints,
+    state: State,
+    meta: dict[str, Any],
+    metric: float | None,
+    feed: TrainFeed,
+) -> None:
+    """Save, unless an update was refused: the values are finite, but resumed it stops for ever."""
+    _raise_if_not_finite(state, feed)
+    checkpoints.save(meta["step"], state, meta, metric=metric)
 
 
 def _zeroed(sums: State) -> State:
@@ -174,7 +196,7 @@ def _after_epoch(meta: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]
 
 
 def _raise_if_not_finite(state: State, feed: TrainFeed) -> None:
-    bad = int(state["bad_step"])
+    bad = int(state["bad_step"])  # waits for the step to be done
     if bad >= 0:
         stamps = ", ".join(feed.stamp_ids(bad)[:5])
         raise LensjaxError(
@@ -183,6 +205,19 @@ def _raise_if_not_finite(state: State, feed: TrainFeed) -> None:
             where=f"step {bad}, batch of {stamps}, ...",
             remedy=f"{flags.NOT_FINITE}; the last good step is kept",
         )
+
+
+def _raise_if_logits_not_finite(logits: dict[str, np.ndarray], where: str) -> None:
+    for name, values in logits.items():
+        bad = int(np.count_nonzero(~np.isfinite(values)))
+        if bad:
+            raise LensjaxError(
+                ExitCode.NON_FINITE,
+                f"{bad} of {len(values)} {name} logits are not finite, of finite weights",
+                where=where,
+                remedy="The weights have grown without bound: reduce "
+                "--config.optimizer.learning_rate; the last good checkpoint is kept",
+            )
 
 
 def _say(record: dict[str, Any], epochs: int) -> None:
@@ -205,6 +240,13 @@ class _Clock:
 
     def __init__(self, step: int):
         self.step, self.time = step, time.monotonic()
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """What is done within does not count."""
+        start = time.monotonic()
+        yield
+        self.time += time.monotonic() - start
 
     def stamps_per_second(self, step: int, batch_size: int) -> float:
         seconds = max(time.monotonic() - self.time, 1e-9)

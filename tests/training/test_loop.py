@@ -1,12 +1,14 @@
 """A run interrupted and continued is the run uninterrupted; best, patience and stopping."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 from lensjax.data.order import steps_in
+from lensjax.gates.statistics import StatisticsError
 from lensjax.runs.checkpoints import Checkpoints
 from lensjax.runs.heartbeat import Heartbeat
 from lensjax.runs.metrics import MetricsLog
@@ -205,6 +207,125 @@ def test_a_non_finite_step_stops_with_its_stamps_and_saves_nothing(bench, tmp_pa
     checkpoints = Checkpoints(folder / "checkpoints")
     assert checkpoints.latest() is None
     checkpoints.close()
+
+
+@pytest.fixture
+def spoilt_step(bench, monkeypatch):
+    """The real step, its second batch not finite; too few steps to look at them by count."""
+    monkeypatch.setattr(loop, "FINITE_EVERY", 1000)
+    sound = bench.feed.source
+    bad = {**sound, "inputs": sound["inputs"].at[:, 20, 20, 1].set(np.nan)}
+    done = iter(range(1000))
+    return lambda state, source, batch: bench.train_step(
+        state, bad if next(done) == 1 else source, batch
+    )
+
+
+def saved_step(folder):
+    checkpoints = Checkpoints(folder / "checkpoints")
+    try:
+        return checkpoints.latest()
+    finally:
+        checkpoints.close()
+
+
+@pytest.mark.parametrize("how", [{"checkpoint_steps": 2}, {"stop_at": 2}])
+def test_a_state_with_a_refused_update_is_not_saved(bench, spoilt_step, tmp_path, how):
+    with pytest.raises(LensjaxError) as error:
+        train(bench, tmp_path / "run", train_step=spoilt_step, **how)
+    assert error.value.code == ExitCode.NON_FINITE and error.value.where.startswith("step 1,")
+    assert saved_step(tmp_path / "run") == 1  # the end of the first epoch
+
+
+def test_saved_nevertheless_it_would_stop_every_run_to_come(
+    bench, spoilt_step, tmp_path, monkeypatch
+):
+    """The control, the look before a save off."""
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_raise_if_not_finite", lambda state, feed: None)
+        with pytest.raises(LensjaxError) as error:
+            train(bench, folder, train_step=spoilt_step, stop_at=2)
+        assert error.value.code == ExitCode.STOPPED
+    assert saved_step(folder) == 2
+    for _ in range(2):
+        with pytest.raises(LensjaxError) as error:
+            train(bench, folder)
+        assert error.value.code == ExitCode.NON_FINITE and saved_step(folder) == 2
+
+
+def test_a_stop_between_the_look_and_the_save_waits_for_the_next_step(bench, tmp_path, monkeypatch):
+    """What was not looked at is not saved, and what was not saved is not left."""
+    asked = {"stop": False}
+    monkeypatch.setattr(Stop, "requested", property(lambda self: asked["stop"]))
+    monkeypatch.setattr(loop, "FINITE_EVERY", 1)
+    look = loop._raise_if_not_finite
+
+    def look_and_ask(state, feed):
+        look(state, feed)
+        asked["stop"] = int(state["step"]) >= 2
+
+    monkeypatch.setattr(loop, "_raise_if_not_finite", look_and_ask)
+    with pytest.raises(LensjaxError, match="stopped on request at step 3"):
+        train(bench, tmp_path / "run")
+    assert saved_step(tmp_path / "run") == 3
+
+
+@pytest.mark.parametrize("which", ["validation", "train"])
+def test_logits_that_are_not_finite_stop_and_the_last_good_step_stays(bench, tmp_path, which):
+    idle = Idle(bench, [0.5, 0.75])
+    calls = {"validation": 0, "train": 0}
+
+    def predict(variables, inputs):
+        name = "validation" if len(inputs) == len(bench.val_inputs) else "train"
+        calls[name] += 1
+        logits = np.array(idle.predict(variables, inputs))
+        if name == which and calls[name] == 2:
+            logits[0] = np.inf
+        return logits
+
+    folder = tmp_path / "run"
+    with pytest.raises(LensjaxError, match=f"1 of .* {which} logits") as error:
+        train(bench, folder, train_step=idle.train_step, predict=predict)
+    ends = bench.plan().epoch_ends(len(bench.feed))
+    assert error.value.code == ExitCode.NON_FINITE
+    assert error.value.where == f"step {ends[1]}, end of epoch 2"
+    assert "learning_rate" in error.value.remedy
+    assert saved_step(folder) == ends[0]
+
+
+def test_logits_that_are_not_finite_would_be_taken_for_a_bug(bench, tmp_path, monkeypatch):
+    """The control, the look at the logits off."""
+    idle = Idle(bench, [0.5])
+    monkeypatch.setattr(loop, "_raise_if_logits_not_finite", lambda logits, where: None)
+
+    def predict(variables, inputs):
+        return np.full(len(inputs), np.nan)
+
+    with pytest.raises(StatisticsError):
+        train(bench, tmp_path / "run", train_step=idle.train_step, predict=predict)
+
+
+def test_the_speed_is_that_of_training_alone(bench, tmp_path, monkeypatch):
+    idle, now = Idle(bench, [0.5, 0.5, 0.5]), [0.0]
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def taking(seconds, function):
+        def slow(*arguments, **named):
+            now[0] += seconds
+            return function(*arguments, **named)
+
+        return slow
+
+    monkeypatch.setattr(Checkpoints, "save", taking(1000.0, Checkpoints.save))
+    meta = train(
+        bench,
+        tmp_path / "run",
+        train_step=taking(1.0, idle.train_step),
+        predict=taking(100.0, idle.predict),
+        checkpoint_steps=1,
+    )
+    assert [record["stamps_per_s"] for record in meta["history"]] == [16.0] * 3
 
 
 def test_epochs_end_where_their_rows_do():

@@ -92,8 +92,3 @@ def _batch_size_needed(rare: int, common: int) -> int:
 def steps_in(epochs: int, n: int, batch_size: int) -> int:
     """Steps that cover `epochs` epochs of n rows: the last may reach into the next epoch."""
     return -(-epochs * n // batch_size)
-
-
-def epoch_of_step(step: int, n: int, batch_size: int) -> int:
-    """The epoch of the first row of batch `step`, counted from 0."""
-    return step * batch_size // n

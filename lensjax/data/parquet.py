@@ -26,7 +26,14 @@ from lensjax.data.parquet_files import STAMP_COLUMNS, Shard, finding
 from lensjax.data.parquet_table import BIN_COLUMNS, Rows
 from lensjax.data.paths import open_filesystem
 from lensjax.data.stamps import decode_into, validate
-from lensjax.data.stampset import MEMORY_BUDGET_BYTES, Finding, StampSet, allocate_stamps
+from lensjax.data.stampset import (
+    MEMORY_BUDGET_BYTES,
+    Finding,
+    StampSet,
+    allocate_stamps,
+    require_space,
+    stamps_bytes,
+)
 from lensjax.progress import progress_bar
 from lensjax.schema import ExitCode, LensjaxError
 
@@ -121,6 +128,8 @@ class ParquetSource:
             shards, findings = parquet_files.list_split(self._fs, self._root, split)
             rows, more = parquet_table.read_rows(self._fs, shards, split)
             scans[split] = (rows, findings + more)
+        sizes = [stamps_bytes(2 * len(rows.good)) for rows, _ in scans.values()]
+        require_space(self._cache_dir, sum(size for size in sizes if size > self._budget))
         return scans
 
     @functools.cached_property

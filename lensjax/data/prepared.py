@@ -31,7 +31,14 @@ import numpy as np
 
 from lensjax import schema
 from lensjax.data import tfrecords
-from lensjax.data.stampset import StampSet, content_digest
+from lensjax.data.stampset import (
+    MEMORY_BUDGET_BYTES,
+    StampSet,
+    content_digest,
+    map_stamps,
+    require_space,
+    stamps_bytes,
+)
 from lensjax.progress import progress_bar
 from lensjax.schema import ExitCode, LensjaxError
 
@@ -98,7 +105,8 @@ def prepare(
 ) -> Path:
     """Write `sets` (by split, validated, in canonical order) under `root` for `reader`; return
     their folder. Does nothing if it is there. `config` is the name of the TFDS config, one of
-    `lens_stamps_dataset_builder.CONFIGS`: None for a user's own stamps, which are "parquet"."""
+    `lens_stamps_dataset_builder.CONFIGS`: None for a user's own stamps, which are "parquet".
+    Raises OSError (ENOSPC), having written nothing, if the disk has no room for them."""
     reader = resolve_reader(reader)
     folder = folder_of(root, digest, reader)
     if (folder / MANIFEST).is_file():
@@ -110,6 +118,7 @@ def prepare(
             return folder
         if folder.exists():
             raise _damaged(folder, f"holds no {MANIFEST}")
+        require_space(making, _space_needed([len(made) for made in sets.values()], reader))
         content = making / "content"
         content.mkdir()
         if reader == "tf.data":
@@ -154,11 +163,18 @@ def load(root: Path, digest: str, split: str, reader: str) -> StampSet:
     return loaded
 
 
+def _space_needed(sizes: list[int], reader: str) -> int:
+    """Bytes on disk of splits of `sizes` stamps while they are written; tables are small."""
+    need = [stamps_bytes(n) for n in sizes]
+    largest = max(need, default=0)
+    # TFDS shuffles a split over its budget of memory, about as large, through files
+    scratch = largest if reader == "tf.data" and largest > MEMORY_BUDGET_BYTES else 0
+    return sum(need) + scratch
+
+
 def _write_arrays(sets: Mapping[str, StampSet], folder: Path) -> None:
     for split, made in sets.items():
-        shape = (len(made), *schema.STAMP_SHAPE)
-        name = folder / f"{split}-stamps.npy"
-        stamps = np.lib.format.open_memmap(name, "w+", np.dtype("<f4"), shape)
+        stamps = map_stamps(folder / f"{split}-stamps.npy", len(made))
         chunks = range(0, len(made), _COPY_ROWS)
         for start in progress_bar(chunks, desc=f"preparing {split}", unit="chunk"):
             stamps[start : start + _COPY_ROWS] = made.stamps[start : start + _COPY_ROWS]

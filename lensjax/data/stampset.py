@@ -8,14 +8,18 @@ one stamp; the two members of a pair are two rows sharing `pair_id`.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import math
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from lensjax import schema
 from lensjax.schema import ExitCode, LensjaxError
@@ -23,6 +27,8 @@ from lensjax.schema import ExitCode, LensjaxError
 SEVERITIES = ("ERROR", "QUARANTINE", "NOTE")
 MEMORY_BUDGET_BYTES = 2**30  # stamps beyond this live in a file, mapped into memory
 _DIGEST_CHUNK_ROWS = 256
+_ALIGNMENT = 64  # bytes
+_NO_FALLOCATE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # the file system cannot
 
 
 @dataclass(frozen=True)
@@ -154,16 +160,57 @@ def allocate_stamps(
     n: int, cache_dir: Path, memory_budget_bytes: int = MEMORY_BUDGET_BYTES
 ) -> np.ndarray:
     """An unset float32 [n, 64, 64, 3] array: in memory, or over the budget in a nameless file
-    of `cache_dir`, mapped (it goes with the array, and with the process however that ends)."""
-    shape = (n, *schema.STAMP_SHAPE)
-    if n * int(np.prod(schema.STAMP_SHAPE)) * 4 <= memory_budget_bytes:
-        return np.empty(shape, np.float32)
+    of `cache_dir`, mapped (it goes with the array, and with the process however that ends).
+
+    Raises OSError (ENOSPC) if the disk has no room for it."""
+    if stamps_bytes(n) <= memory_budget_bytes:
+        return aligned_empty((n, *schema.STAMP_SHAPE), np.float32)
     cache_dir.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix="stamps-", suffix=".npy", dir=cache_dir)
     os.close(handle)
-    stamps = np.lib.format.open_memmap(name, "w+", np.dtype(np.float32), shape)
-    os.unlink(name)
+    try:
+        return map_stamps(Path(name), n)
+    finally:
+        os.unlink(name)
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
+    """np.empty at an address divisible by 64: jax on a CPU takes such an array without a copy."""
+    kind = np.dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    room = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % _ALIGNMENT
+    return room[start : start + size].view(kind).reshape(shape)
+
+
+def map_stamps(path: Path, n: int) -> np.memmap:
+    """A new file `path` with n stamps, mapped for writing: npy, little-endian float32.
+
+    Its room is taken at once: written to where the disk is full, a mapped file with holes ends the
+    process with SIGBUS. Raises OSError (ENOSPC) if the disk has no room for it."""
+    stamps = np.lib.format.open_memmap(path, "w+", np.dtype("<f4"), (n, *schema.STAMP_SHAPE))
+    if hasattr(os, "posix_fallocate"):  # Linux and the BSDs; macOS has none
+        with path.open("r+b") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            except OSError as error:
+                if error.errno not in _NO_FALLOCATE:
+                    raise OSError(error.errno, error.strerror, str(path)) from error
     return stamps
+
+
+def stamps_bytes(n: int) -> int:
+    """Bytes of n stamps as float32."""
+    return n * 4 * math.prod(schema.STAMP_SHAPE)
+
+
+def require_space(folder: Path, need: int) -> None:
+    """Raises OSError (ENOSPC) if `need` bytes are not free where `folder` is, or will be."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if free < need:
+        what = f"{os.strerror(errno.ENOSPC)}: {need / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free"
+        raise OSError(errno.ENOSPC, what, str(folder))
 
 
 def _same_names(columns: Mapping[str, object]) -> None:

@@ -1,12 +1,14 @@
 """The Parquet source on small real files: what is right is read exactly, what is wrong is named
 by file, row and band (D1-D6, D12, D13, D15; S1, S3, S4 through the file)."""
 
+import errno
 import gzip
 import io
 import logging
 import os
 import subprocess
 import sys
+import types
 import warnings
 import zipfile
 from pathlib import Path
@@ -374,6 +376,19 @@ def test_stamps_over_the_budget_are_mapped_and_the_same(small_set, open_parquet,
     assert isinstance(mapped.stamps, np.memmap) and not isinstance(plain.stamps, np.memmap)
     assert content_digest(plain) == content_digest(mapped) and len(mapped) == 38
     assert list((tmp_path / "cache").glob("*.npy")) == []  # nameless: nothing to clean up
+
+
+def test_a_disk_without_room_is_told_of_before_stamps_are_read(
+    small_set, open_parquet, monkeypatch
+):
+    root = small_set.write()
+    free = types.SimpleNamespace(free=100_000)
+    monkeypatch.setattr("lensjax.data.stampset.shutil.disk_usage", lambda folder: free)
+    open_parquet(root).read("val", [])  # within the budget of memory: the disk is not needed
+    monkeypatch.setattr("lensjax.data.parquet._decode_batch", None)
+    with pytest.raises(OSError, match="MB needed") as caught:
+        open_parquet(root, memory_budget_bytes=2**16).read("val", [])
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_a_large_row_group_is_streamed(small_set, open_parquet, tmp_path):

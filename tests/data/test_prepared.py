@@ -1,10 +1,12 @@
 """Prepared sets: both readers give the same bytes, damage is named, a kill leaves nothing."""
 
+import errno
 import json
 import logging
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +202,20 @@ def test_a_killed_preparation_leaves_nothing_that_counts(sets, tmp_path):
 
 
 def test_preparing_again_changes_nothing(sets, tmp_path):
+def test_a_disk_without_room_is_told_of_before_anything_is_written(sets, tmp_path, monkeypatch):
+    seen = []
+
+    def full(folder):
+        seen.append(sorted(folder.iterdir()))
+        return types.SimpleNamespace(free=1_000_000)
+
+    monkeypatch.setattr("lensjax.data.stampset.shutil.disk_usage", full)
+    with pytest.raises(OSError, match="MB needed, 1 MB free") as caught:
+        prepare(sets, tmp_path, DIGEST, "arrays")
+    assert caught.value.errno == errno.ENOSPC and seen == [[]]
+    assert [p.name for p in (tmp_path / "prepared").iterdir()] == [".lock"]
+
+
     folder = prepare(sets, tmp_path, DIGEST, "arrays")
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     prepare(sets, tmp_path, DIGEST, "arrays")

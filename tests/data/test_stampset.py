@@ -1,9 +1,16 @@
 """StampSet, its table and its digest."""
 
+import errno
+import shutil
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from lensjax import schema
+from lensjax.data import stampset
 from lensjax.data.stampset import (
     Finding,
     StampSet,
@@ -11,6 +18,7 @@ from lensjax.data.stampset import (
     build_table,
     canonical,
     content_digest,
+    require_space,
 )
 from lensjax.schema import ExitCode, LensjaxError
 
@@ -127,6 +135,63 @@ def test_over_the_budget_stamps_are_mapped(tmp_path):
 
 def test_finding():
     one = Finding("stamps", "ERROR", "1 NaN", "a row 1 band r", ExitCode.DATA_INVALID)
+FULL_DISK = """
+import pathlib, subprocess, sys
+import numpy as np
+from lensjax.data import stampset
+from lensjax.runs.logs import run_command
+
+def main(argv):
+    room = pathlib.Path(sys.argv[1])
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", str(room)], check=True)
+    if sys.argv[2] == "off":
+        del stampset.os.posix_fallocate
+    stamps = stampset.allocate_stamps(100, room, 1000)  # 5 MB
+    stamps[:] = 1.0
+    return 0
+
+sys.exit(run_command(main, []))
+"""
+
+
+@pytest.mark.parametrize(("guard", "code"), [("on", 16), ("off", -signal.SIGBUS)])
+def test_a_full_disk_is_told_and_kills_nobody(tmp_path, guard, code):
+    """On a tmpfs of 1 MB; with the guard off, the control, SIGBUS ends the process."""
+    alone = ["unshare", "-Urm"]
+    if not shutil.which("unshare") or subprocess.run([*alone, "true"]).returncode:
+        pytest.skip("no user namespaces here")
+    child = subprocess.run(
+        [*alone, sys.executable, "-c", FULL_DISK, str(tmp_path), guard],
+        capture_output=True,
+        text=True,
+    )
+    assert child.returncode == code, child.stderr
+    if guard == "on":
+        assert "the disk is full" in child.stderr and "Traceback" not in child.stderr
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EOPNOTSUPP])
+def test_room_that_cannot_be_taken(tmp_path, monkeypatch, error):
+    def refuse(*arguments):
+        raise OSError(error, "refused")
+
+    monkeypatch.setattr(stampset.os, "posix_fallocate", refuse)
+    if error == errno.EOPNOTSUPP:  # a file system without it: as before
+        assert allocate_stamps(2, tmp_path, 1000).shape == (2, 64, 64, 3)
+    else:
+        with pytest.raises(OSError) as caught:
+            allocate_stamps(2, tmp_path, 1000)
+        assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_space_is_required_where_a_folder_will_be(tmp_path):
+    require_space(tmp_path / "not" / "yet", 1000)
+    with pytest.raises(OSError, match=r"MB needed, \d+ MB free") as caught:
+        require_space(tmp_path / "not" / "yet", 2**60)
+    assert caught.value.errno == errno.ENOSPC and list(tmp_path.iterdir()) == []
+
+
     assert str(one.error("Mend it")) == "a row 1 band r: 1 NaN. Mend it"
     with pytest.raises(ValueError, match="severity"):
         Finding("stamps", "WORSE", "", "", ExitCode.DATA_INVALID)

@@ -21,6 +21,7 @@ import numpy as np
 from lensjax import schema
 from lensjax.data.stampset import StampSet
 from lensjax.runs.files import write_bytes
+from lensjax.runs.signals import StopRequest
 from lensjax.training import augment, features, hard_negatives
 from lensjax.training import model as resnet
 from lensjax.training.feed import FILL, Predictor, in_chunks, model_inputs, partners
@@ -40,21 +41,42 @@ def evaluate_split(
     clip: float,
     seed: int,
     progress: Any = None,
+    stop: StopRequest | None = None,
 ) -> tuple[Arrays, np.ndarray]:
-    """All arrays of one split, each of length n in the set's order, and the model's inputs."""
-    inputs = model_inputs(stamps.stamps, name=name, clip=clip)
-    median, _ = in_chunks(FILL, inputs)
-    run = functools.partial(predict, variables, progress=progress)
+    """All arrays of one split, each of length n in the set's order, and the model's inputs.
+
+    progress: its `update` is called with stamps done, `passes` in all.
+
+    Raises:
+        LensjaxError: exit 75 once `stop` is requested, at the end of a chunk.
+    """
+    bar = _Watched(progress, stop)
+    inputs = model_inputs(stamps.stamps, name=name, clip=clip, progress=bar)
+    median, _ = in_chunks(FILL, inputs, progress=bar)
+    run = functools.partial(predict, variables)
     arrays: Arrays = {key: stamps.table[key] for key in schema.EVAL_TABLE_COLUMNS}
     arrays["in_manifest"] = in_manifest
     masks = [functools.partial(_MASK_CORE, radius=np.float32(r)) for r in schema.MASK_RADII]
-    masked = [run(inputs, median, change=mask) for mask in masks]
+    masked = [run(inputs, median, change=mask, progress=bar) for mask in masks]
     arrays["logit"] = masked[0]
     arrays["logit_core_masked"] = np.stack(masked, axis=1)
-    arrays["logit_core_only"] = run(inputs, median, change=_CORE_ONLY)
-    arrays |= _pair_arrays(stamps, run, name=name, clip=clip, seed=seed)
-    arrays |= _feature_arrays(stamps.stamps, inputs)
+    arrays["logit_core_only"] = run(inputs, median, change=_CORE_ONLY, progress=bar)
+    arrays |= _pair_arrays(stamps, run, bar, name=name, clip=clip, seed=seed)
+    arrays |= _feature_arrays(stamps.stamps, inputs, bar)
     return arrays, inputs
+
+
+class _Watched:
+    """A progress bar (or none) at whose every update a request to stop is looked for."""
+
+    def __init__(self, bar: Any, stop: StopRequest | None):
+        self.bar, self.stop = bar, stop
+
+    def update(self, n: int) -> None:
+        if self.bar is not None:
+            self.bar.update(n)
+        if self.stop is not None:
+            self.stop.raise_if_requested("evaluation")
 
 
 _MASK_CORE = jax.jit(augment.mask_core)
@@ -67,32 +89,45 @@ _AUDIT = jax.jit(features.hard_negative_audit)
 _SNR_OUTSIDE = jax.jit(features.arc_snr_outside)
 
 
+FEATURE_PASSES = 4  # of `_feature_arrays`
+
+
 def passes(table: Arrays) -> int:
-    """Stamps that `evaluate_split` shows the model: each whole, masked and as core alone, and a
-    hard negative a pair."""
+    """Stamps that `evaluate_split` works on: each as input, as fill, whole, masked, as core alone
+    and for its features, and every pair's hard negative."""
     pairs = int((partners(table) >= 0).sum()) // 2
-    return len(table["label"]) * (len(schema.MASK_RADII) + 1) + pairs
+    return len(table["label"]) * (2 + len(schema.MASK_RADII) + 1 + FEATURE_PASSES) + pairs
 
 
-def _feature_arrays(raw: np.ndarray, inputs: np.ndarray) -> Arrays:
+def _feature_arrays(raw: np.ndarray, inputs: np.ndarray, bar: _Watched) -> Arrays:
     """What probes need of every stamp, from raw pixels and from the model's inputs."""
+    measure = functools.partial(in_chunks, progress=bar)
     return {
-        "core_box": features.core_box(inputs),
-        "core_box_raw": features.core_box(raw),
-        "radial_profile": in_chunks(_PROFILE, raw),
-        "outskirts": in_chunks(_OUTSKIRTS, raw),
-        "noise_sigma": in_chunks(_NOISE, raw),
-        "high_frequency_core": in_chunks(_HIGH_FREQUENCY, inputs),
+        "core_box": features.core_box(inputs).copy(),  # a view would keep all of the inputs
+        "core_box_raw": features.core_box(raw).copy(),
+        "radial_profile": measure(_PROFILE, raw),
+        "outskirts": measure(_OUTSKIRTS, raw),
+        "noise_sigma": measure(_NOISE, raw),
+        "high_frequency_core": measure(_HIGH_FREQUENCY, inputs),
     }
 
 
 def _pair_arrays(
-    stamps: StampSet, run: Callable[[np.ndarray], np.ndarray], *, name: str, clip: float, seed: int
+    stamps: StampSet,
+    run: Callable[[np.ndarray], np.ndarray],
+    bar: _Watched,
+    *,
+    name: str,
+    clip: float,
+    seed: int,
 ) -> Arrays:
-    """What a pair has and a single stamp has not; NaN where there is no pair, or no arc."""
-    n, table = len(stamps), stamps.table
+    """What a pair has and a single stamp has not; NaN where there is no pair, or no arc.
+
+    Chunk by chunk, so that the pairs' stamps and hard negatives never lie in memory a second time.
+    """
+    n, table, raw = len(stamps), stamps.table, stamps.stamps
     partner = partners(table)
-    lens = np.flatnonzero((table["label"] == 1) & (partner >= 0))
+    lens = np.flatnonzero((table["label"] == 1) & (partner >= 0)).astype(np.int32)
     control = partner[lens]
     arrays = {
         "logit_hard_negative": np.full(n, np.nan, np.float32),
@@ -101,15 +136,20 @@ def _pair_arrays(
     }
     if len(lens) == 0:
         return arrays
-    stamp_raw, control_raw = stamps.stamps[lens], stamps.stamps[control]
-    make_hard = functools.partial(_hard_negative, jax.random.key(seed))
-    hard = in_chunks(make_hard, stamp_raw, control_raw, lens.astype(np.int32))
-    logits = run(model_inputs(hard, name=name, clip=clip))
+    key = jax.random.key(seed)
+
+    def judged(rows, control_rows, theta_e, snr):
+        stamp, other = raw[rows], raw[control_rows]
+        hard = np.asarray(_hard_negative(key, stamp, other, rows))
+        logits = run(model_inputs(hard, name=name, clip=clip))
+        return logits, _AUDIT(stamp, hard, theta_e), _SNR_OUTSIDE(stamp, other, snr)
+
+    columns = (table[column][lens] for column in ("theta_e_arcsec", "arc_snr"))
+    logits, audit, outside = in_chunks(judged, lens, control, *columns, progress=bar)
     arrays["logit_hard_negative"][lens] = logits
     arrays["logit_hard_negative"][control] = logits
-    theta_e, snr = table["theta_e_arcsec"][lens], table["arc_snr"][lens]
-    arrays["hard_negative_audit"][lens] = in_chunks(_AUDIT, stamp_raw, hard, theta_e)
-    arrays["arc_snr_outside"][lens] = in_chunks(_SNR_OUTSIDE, stamp_raw, control_raw, snr)
+    arrays["hard_negative_audit"][lens] = audit
+    arrays["arc_snr_outside"][lens] = outside
     return arrays
 
 

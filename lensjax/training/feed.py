@@ -20,7 +20,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lensjax import schema
 from lensjax.data.order import batch_rows, epoch_order
-from lensjax.data.stampset import StampSet
+from lensjax.data.stampset import StampSet, aligned_empty
+from lensjax.progress import progress_bar
 from lensjax.schema import ExitCode, LensjaxError
 from lensjax.training import augment
 from lensjax.training import model as resnet
@@ -71,7 +72,7 @@ def in_chunks(function, *arrays: np.ndarray, progress=None) -> Any:
         n = rows.stop - start
         part = function(*(_padded(np.asarray(array[rows]), size) for array in arrays))
         if whole is None:
-            whole = jax.tree.map(lambda x: np.empty((total, *x.shape[1:]), x.dtype), part)
+            whole = jax.tree.map(lambda x: aligned_empty((total, *x.shape[1:]), x.dtype), part)
         for into, piece in zip(jax.tree.leaves(whole), jax.tree.leaves(part), strict=True):
             into[rows] = np.asarray(piece)[:n]
         if progress is not None:
@@ -168,9 +169,10 @@ class TrainFeed:
         self.labels = labels[self.rows]
         self.ids = stamps.table["stamp_id"][kept]
         self.seed, self.batch_size, self.mesh = seed, batch_size, mesh
-        median, sigma = in_chunks(FILL, inputs)
+        with progress_bar(desc="core fills", total=len(inputs), unit="stamp") as bar:
+            median, sigma = in_chunks(FILL, inputs, progress=bar)
         source = {
-            "inputs": inputs,
+            "inputs": inputs,  # aligned: on a CPU the device takes it as it is, without a copy
             "labels": labels,
             "ids": kept.astype(np.int32),
             "fill_median": median,

@@ -1,12 +1,15 @@
 """The evaluation arrays: names, shapes, NaN rules, and bytes that depend on nothing else."""
 
 import hashlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lensjax import schema
 from lensjax.gates import arrays as gate_arrays
+from lensjax.runs.signals import StopRequest
+from lensjax.schema import ExitCode, LensjaxError
 from lensjax.training import evaluate
 from lensjax.training.step import evaluated_variables
 
@@ -130,6 +133,54 @@ def test_a_split_without_pairs_is_evaluated_too(bench, variables):
 
 
 def test_saved_bytes_depend_on_the_arrays_alone(evaluated, tmp_path):
+class Bar:
+    n = 0
+
+    def update(self, n):
+        self.n += n
+
+
+@pytest.mark.parametrize("pairs", [0, 12])
+def test_progress_is_told_to_the_end(bench, variables, pairs):
+    stamps, bar = make_set("test", pairs=pairs, lookalikes=3), Bar()
+    evaluate.evaluate_split(
+        stamps,
+        stamps.table["label"] >= 0,
+        predict=bench.predict,
+        variables=variables,
+        seed=7,
+        progress=bar,
+        **SHAPE,
+    )
+    assert bar.n == evaluate.passes(stamps.table)
+
+
+def test_a_stop_is_heard_at_the_next_chunk(bench, variables, val_set):
+    stop, bar = StopRequest(), Bar()
+
+    def update(n):
+        bar.n += n
+        stop.by = "SIGTERM" if bar.n >= 100 else None
+
+    with pytest.raises(LensjaxError) as error:
+        evaluate.evaluate_split(
+            val_set,
+            val_set.table["label"] >= 0,
+            predict=bench.predict,
+            variables=variables,
+            seed=7,
+            progress=SimpleNamespace(update=update),
+            stop=stop,
+            **SHAPE,
+        )
+    assert error.value.code == ExitCode.STOPPED and 100 <= bar.n < 100 + 16
+
+
+def test_the_arrays_keep_no_split_alive(evaluated):
+    for name in ("core_box", "core_box_raw"):
+        assert evaluated[0][name].base is None
+
+
     arrays = evaluated[0]
     digest = evaluate.save_arrays(tmp_path / "a.npz", arrays)
     backwards = dict(reversed(arrays.items()))

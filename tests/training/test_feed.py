@@ -1,11 +1,14 @@
 """Batches are computed from the step, hold both classes, and padding reaches no one."""
 
 import itertools
+from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
 from lensjax.data.order import batch_rows
+from lensjax.data.stampset import aligned_empty
 from lensjax.schema import LensjaxError
 from lensjax.training import feed as feeds
 from lensjax.training.feed import TrainFeed, binary_loss, in_chunks, partners
@@ -134,3 +137,25 @@ def test_binary_loss():
     p = 1 / (1 + np.exp(-logits.astype(float)))
     want = -np.mean([np.log(p[0]), np.log(1 - p[1]), -40.0])
     assert binary_loss(logits, labels) == pytest.approx(want, rel=1e-6)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="an accelerator has its own memory")
+@pytest.mark.parametrize("offset", [0, 4])
+def test_a_cpu_holds_inputs_and_raw_stamps_once(bench, train_set, monkeypatch, offset):
+    """Both are taken as they lie; raw stamps that are not aligned, the control, are copied."""
+    room = aligned_empty((train_set.stamps.nbytes + offset,), np.uint8)
+    raw = room[offset:].view(np.float32).reshape(train_set.stamps.shape)
+    raw[:] = train_set.stamps
+    made = []
+
+    def model_inputs(*stamps, **how):
+        made.append(feed_inputs(*stamps, **how))
+        return made[0]
+
+    feed_inputs = feeds.model_inputs
+    monkeypatch.setattr(feeds, "model_inputs", model_inputs)
+    stamps, mask = replace(train_set, stamps=raw), np.ones(len(raw), bool)
+    shape = {"seed": 7, "batch_size": BATCH, "hard_negatives": True, **SHAPE}
+    source = TrainFeed(stamps, mask, bench.mesh, **shape).source
+    assert source["inputs"].unsafe_buffer_pointer() == made[0].ctypes.data
+    assert (source["stamps"].unsafe_buffer_pointer() == raw.ctypes.data) == (offset == 0)

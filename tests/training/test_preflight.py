@@ -1,10 +1,14 @@
 """Preflight passes what is healthy, names what is not, and leaves the state as it was."""
 
+import io
 import json
 from collections import namedtuple
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from lensjax.runs.files import write_json
 from lensjax.schema import ExitCode, LensjaxError
@@ -66,7 +70,7 @@ def test_a_step_that_touches_the_state_is_found(bench, tmp_path):
         return {"bad_step": np.int32(-1)}, 1.0
 
     report = preflight.preflight(
-        {"step": np.int32(0), "moved": leaf},
+        {"step": np.int32(0), "moved": leaf, "params": {}},
         train_step=moving,
         plan=bench.plan(),
         feed=bench.feed,
@@ -104,6 +108,73 @@ def test_a_learning_rate_without_bound(bench, tmp_path):
     report = run(bench, tmp_path, plan=bench.plan(peak=float("inf")))
     assert failed(report) == {"updates_finite", "model_valid"}
     assert code_of(report) == ExitCode.NON_FINITE
+
+
+def test_a_loss_that_rises_blames_the_learning_rate_and_not_the_data(bench, tmp_path):
+    losses = iter(np.linspace(1.0, 2.0, preflight.UPDATES))
+
+    def rising(copy, source, batch):
+        return copy, next(losses)
+
+    report = run(bench, tmp_path, train_step=rising, plan=bench.plan(peak=0.5))
+    assert failed(report) == {"model_valid"}
+    with pytest.raises(LensjaxError) as error:
+        preflight.raise_if_failed(report)
+    assert error.value.code == ExitCode.NON_FINITE
+    assert "1.0000 -> 2.0000 in 10 updates at learning rate 0.5" in error.value.what
+    assert "Reduce --config.optimizer.learning_rate" in error.value.remedy
+    preflight_of_bad_data = {**report, "val_loader_valid": False}
+    assert code_of(preflight_of_bad_data) == ExitCode.DATA_INVALID
+
+
+STAMP = 64 * 64 * 3 * 4
+
+
+def test_memory_is_estimated_from_the_rows_alone(monkeypatch):
+    def host(*rows, hard):
+        return preflight.estimate_memory(*rows, hard).host - preflight.TRAIN_BYTES
+
+    assert host(1000, 600, 10, hard=True) == 3 * 1000 * STAMP  # a CPU: raw, its copy, inputs
+    assert host(1000, 600, 10, hard=False) == (1000 + 600 + 600) * STAMP
+    assert host(10, 10, 1000, hard=False) > 2 * 1000 * STAMP  # evaluation: raw, inputs, arrays
+    assert preflight.estimate_memory(1000, 600, 10, True).device == 0
+    monkeypatch.setattr(preflight.jax, "default_backend", lambda: "gpu")
+    need = preflight.estimate_memory(1000, 600, 10, True)
+    assert need.device == 2 * 1000 * STAMP
+    assert need.host == preflight.TRAIN_BYTES + 2 * 1000 * STAMP
+
+
+@pytest.mark.parametrize("where", ["host", "device"])
+def test_too_little_memory_stops_before_anything_is_read(monkeypatch, where):
+    need = preflight.Memory(host=1000, device=1000)
+    free = {"host": 2000, "device": 2000}
+    system = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(available=free["host"]))
+    stats = {"bytes_limit": 5000, "bytes_in_use": 3000}
+    monkeypatch.setattr(preflight, "psutil", system)
+    device = SimpleNamespace(memory_stats=lambda: stats)
+    monkeypatch.setattr(preflight.jax, "devices", lambda: [device])
+    preflight.require_memory(need)
+    free["host"] = 500 if where == "host" else 2000
+    stats["bytes_in_use"] = 4500 if where == "device" else 3000
+    with pytest.raises(LensjaxError, match="MB needed") as error:
+        preflight.require_memory(need)
+    assert error.value.code == ExitCode.RESOURCE
+    preflight.require_memory(preflight.Memory(host=100, device=0))
+
+
+def test_a_bar_goes_over_every_step_and_the_model_is_named(bench, tmp_path, monkeypatch, caplog):
+    bars = []
+
+    def bar(**options):
+        bars.append(tqdm(**{**options, "disable": False, "file": io.StringIO()}))
+        return bars[-1]
+
+    monkeypatch.setattr(preflight, "progress_bar", bar)
+    caplog.set_level("INFO")
+    run(bench, tmp_path)
+    assert len(bars) == 1 and bars[0].n == bars[0].total
+    count = sum(leaf.size for leaf in jax.tree.leaves(bench.state()["params"]))
+    assert f"ResNet-18, {count} parameters" in caplog.text and "compiling" in caplog.text
 
 
 @pytest.mark.parametrize("what", ["disk", "memory"])

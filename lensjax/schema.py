@@ -35,8 +35,8 @@ LOOKALIKES = NEGATIVE_KINDS[1:]
 PAIRINGS = ("paired", "unpaired")
 THETA_E_BINS = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5)  # arcsec
 
-# One row a stamp. Rows with label 0 have NaN in theta_e_arcsec and arc_snr: an arc_snr of 0
-# means "injected, but invisible", never "no arc".
+# One row a stamp. Rows with label 0 have NaN in theta_e_arcsec, arc_snr and arc_snr_shot: an
+# arc_snr of 0 means "injected, but invisible", never "no arc".
 TABLE_COLUMNS: dict[str, str] = {
     "stamp_id": "U64",  # unique
     "pair_id": "U64",  # shared by a stamp and its control; a look-alike's is its own
@@ -49,6 +49,7 @@ TABLE_COLUMNS: dict[str, str] = {
     "negative_kind": "U16",  # NEGATIVE_KINDS; empty for label 1
     "theta_e_arcsec": "f4",  # Einstein radius
     "arc_snr": "f4",  # integrated over the stamp, r band, sky noise only
+    "arc_snr_shot": "f4",  # with the shot noise of the control's galaxies; NaN where unknown
     "psf_fwhm_arcsec": "f4",  # r band
     "psf_depth": "f4",  # 5-sigma point source, r band, magnitudes
     "psf_bin": "i1",
@@ -69,6 +70,7 @@ EVAL_TABLE_COLUMNS = (
     "negative_kind",
     "theta_e_arcsec",
     "arc_snr",
+    "arc_snr_shot",
     "psf_fwhm_arcsec",
     "psf_depth",
     "psf_bin",

@@ -28,7 +28,7 @@ from lensjax.schema import ExitCode
 BIN_COLUMNS = ("psf_bin", "depth_bin")
 SAME_HOST_ARCSEC = 0.1
 _NUMBERS = ("ra", "dec", "theta_e_arcsec", "arc_snr", "psf_fwhm_arcsec", "psf_depth")
-_OPTIONAL_NUMBERS = ("ebv", "pixel_scale_arcsec", *BIN_COLUMNS, "is_control")
+_OPTIONAL_NUMBERS = ("arc_snr_shot", "ebv", "pixel_scale_arcsec", *BIN_COLUMNS, "is_control")
 _WORDS = ("task_id", "brickname", "region_split", "bandset")
 
 
@@ -101,10 +101,11 @@ def _wanted(shard: Shard) -> list[str]:
 
 def _shard_columns(columns: pa.Table, shard: Shard) -> dict[str, np.ndarray]:
     """Columns of one shard under the schema's names; absent optional ones filled as documented:
-    ebv NaN, pixel scale that of the survey, bins and is_control 0, words empty."""
+    arc_snr_shot and ebv NaN, pixel scale that of the survey, bins and is_control 0, words empty."""
     psf = next(name for name in parquet_files.PSF_COLUMNS if name in shard.columns)
     source = {"psf_fwhm_arcsec": psf, "psf_depth": "psfdepth_r"}
-    absent = {"ebv": np.nan, "pixel_scale_arcsec": schema.PIXEL_SCALE_ARCSEC}
+    absent = {"arc_snr_shot": np.nan, "ebv": np.nan}
+    absent |= {"pixel_scale_arcsec": schema.PIXEL_SCALE_ARCSEC}
     part: dict[str, np.ndarray] = {}
     for name in (*_NUMBERS, *_OPTIONAL_NUMBERS):
         given = source.get(name, name)
@@ -137,6 +138,7 @@ def _row_findings(rows: Rows) -> list[Finding]:
         "dec": (~(np.abs(x["dec"]) <= 90), "outside -90..90 degrees"),
         "theta_e_arcsec": (~(x["theta_e_arcsec"] >= 0), "NaN or negative"),
         "arc_snr": (~(x["arc_snr"] >= 0), "NaN or negative"),
+        "arc_snr_shot": (x["arc_snr_shot"] < 0, "negative"),
         "psf_fwhm_arcsec": (~(x["psf_fwhm_arcsec"] > 0), "NaN or not positive"),
         "psf_depth": (~np.isfinite(x["psf_depth"]), "not finite"),
         "pixel_scale_arcsec": (~(x["pixel_scale_arcsec"] > 0), "NaN or not positive"),
@@ -222,6 +224,7 @@ def stamp_table(
         "negative_kind": np.where(both, "", "control"),
         "theta_e_arcsec": np.concatenate([x["theta_e_arcsec"], nan]),
         "arc_snr": np.concatenate([x["arc_snr"], nan]),
+        "arc_snr_shot": np.concatenate([x["arc_snr_shot"], nan]),
         "source_file": np.tile(files[rows.shard] if n else files[:0], 2),
         "source_row": np.tile(rows.row, 2),
         **{name: np.tile(values, 2) for name, values in bins.items()},

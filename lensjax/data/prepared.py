@@ -45,7 +45,7 @@ from lensjax.schema import ExitCode, LensjaxError
 log = logging.getLogger(__name__)
 
 READERS = ("tf.data", "arrays")
-FORMAT = 2  # of what is on disk; another number is another folder
+FORMAT = 3  # of what is on disk; another number is another folder
 MANIFEST = "prepared.json"
 USER_CONFIG = "parquet"  # the TFDS config of stamps that lensjax did not simulate
 _TFDS_NEEDS = ("tensorflow", "tensorflow_datasets", "importlib_resources")

@@ -127,7 +127,7 @@ def validate_table(table: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         raise _column_error("negative_kind", f"holds values other than {schema.NEGATIVE_KINDS}")
     if not np.array_equal(label == 1, kind == ""):
         raise _column_error("negative_kind", "must be empty where, and only where, label is 1")
-    for name in ("theta_e_arcsec", "arc_snr"):
+    for name in ("theta_e_arcsec", "arc_snr", "arc_snr_shot"):
         if not np.isnan(table[name][label == 0]).all():
             raise _column_error(name, "must be NaN where label is 0")
     return dict(table)

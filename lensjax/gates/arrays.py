@@ -55,6 +55,7 @@ REQUIRED: dict[str, tuple[str, tuple[int, ...]]] = {
     "psf_depth": ("f", ()),
 }
 OPTIONAL: dict[str, tuple[str, tuple[int, ...]]] = {
+    "arc_snr_shot": ("f", ()),
     "psf_bin": ("iu", ()),
     "depth_bin": ("iu", ()),
     "ebv": ("f", ()),
@@ -64,7 +65,7 @@ OPTIONAL: dict[str, tuple[str, tuple[int, ...]]] = {
     "high_frequency_core": ("f", (12,)),
     "hard_negative_audit": ("f", (4,)),
 }
-_ARC_COLUMNS = ("theta_e_arcsec", "arc_snr", "arc_snr_outside")
+_ARC_COLUMNS = ("theta_e_arcsec", "arc_snr", "arc_snr_shot", "arc_snr_outside")
 _SCORES = ("logit", "logit_core_masked", "logit_core_only")
 _MANIFEST_KEYS: dict[str, type | tuple[type, ...]] = {
     "splits": dict,
@@ -260,7 +261,7 @@ def _check_rows(arrays: Arrays, mode: str, refuse: Callable[[str], NoReturn]) ->
         refuse(f"pair_id {str(twins[counts > 1][0])[:-1]!r} has two rows of one label")
     if ((arrays["negative_kind"] == "") != (label == 1)).any():
         refuse("negative_kind must be empty for label 1 and named for label 0")
-    for name in _ARC_COLUMNS:
+    for name in filter(arrays.__contains__, _ARC_COLUMNS):
         if np.isfinite(arrays[name][label == 0]).any():
             refuse(f"{name} is a number in rows without an arc, where it must be NaN")
     for name in _SCORES:

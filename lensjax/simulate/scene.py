@@ -104,6 +104,17 @@ def arc_snr_of(arc: jax.Array, sky: Sky) -> jax.Array:
     return jnp.sqrt((r * r).sum())
 
 
+def arc_snr_shot_of(arc: jax.Array, field: Field) -> jax.Array:
+    """The same with the shot noise of the field's galaxies in sigma; the arc has none."""
+    return arc_snr_of(arc / noise_scale(field.clean), field.sky)
+
+
+def noise_scale(clean: jax.Array) -> jax.Array:
+    """Sigma of the noise of sky and galaxies in sigmas of the sky: float32 [64, 64, 3]."""
+    per_pixel = flux(jnp.asarray(SKY_BRIGHTNESS)) * grid.PIXEL**2
+    return jnp.sqrt(1.0 + jnp.maximum(clean, 0.0) / per_pixel[None, None])
+
+
 def _draw_field(brick: jax.Array, key: jax.Array):
     keys = jax.random.split(key, 4)
     sky, host, around = draw_sky(brick, keys[0]), draw_host(keys[1]), draw_neighbours(keys[2])
@@ -120,9 +131,7 @@ def stamp_of(field: Field) -> jax.Array:
     """The field with the noise of sky and galaxies and the error of the sky's subtraction. Arcs
     and look-alikes are added to it, none with shot noise of its own: no class is noisier."""
     sky, clean = field.sky, field.clean
-    per_pixel = flux(jnp.asarray(SKY_BRIGHTNESS)) * grid.PIXEL**2
-    bright = jnp.maximum(clean, 0.0) / per_pixel[None, None]
-    noise = jnp.sqrt(1.0 + bright) * field.noise + sky.pedestal[None, None]
+    noise = noise_scale(clean) * field.noise + sky.pedestal[None, None]
     return clean + noise * sky.sigma[None, None]
 
 
@@ -175,6 +184,7 @@ _paint_fields = jax.jit(jax.vmap(_paint_field))
 _draw_arcs = jax.jit(jax.vmap(_draw_arc, (0, 0, None, None)))
 _paint_arcs = jax.jit(jax.vmap(_paint_arc))
 stamps = jax.jit(jax.vmap(stamp_of))
+arc_snrs_shot = jax.jit(jax.vmap(arc_snr_shot_of))  # apart too: the arcs' program stays as it is
 
 
 def fields(bricks: jax.Array, keys: jax.Array) -> Field:

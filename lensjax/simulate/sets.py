@@ -27,6 +27,7 @@ from lensjax.simulate.sky import Layout, lay_out
 CHUNK = 16  # hosts a call: on a CPU their pixels stay in a core's cache
 CHUNK_ACCELERATOR = 1024
 MOST_THETA_E = 3.0  # arcsec; arcs of wider lenses reach the edge of the fine grid
+_ARC = ("theta_e", "arc_snr", "arc_snr_shot")  # what a stamp without an arc does not have
 Columns = dict[str, np.ndarray]
 
 
@@ -59,7 +60,8 @@ def simulate_split(
 
     def pair(field: scene.Field, keys: jax.Array) -> dict[str, Any]:
         arc, control = scene.arcs(keys, field, *spans), scene.stamps(field)
-        known = {"theta_e": arc.theta_e, "arc_snr": arc.arc_snr}
+        shot = scene.arc_snrs_shot(arc.light, field)
+        known = {"theta_e": arc.theta_e, "arc_snr": arc.arc_snr, "arc_snr_shot": shot}
         return {"stamp": control + arc.light, "control": control, **known}
 
     def lookalike(field: scene.Field, keys: jax.Array, kind: int) -> dict[str, Any]:
@@ -124,7 +126,7 @@ def _columns(split: str, layout: Layout, groups: Sequence[_Group]) -> Columns:
     n, r = len(host), schema.R_BAND
     drawn = {
         name: np.concatenate([group.drawn[name] for group in groups])
-        for name in ("theta_e", "arc_snr", "fwhm", "depth", "ebv")
+        for name in (*_ARC, "fwhm", "depth", "ebv")
     }
     seeing, depth = drawn["fwhm"][:, r], drawn["depth"][:, r]
     lens, lookalike = kind == "", np.isin(kind, schema.LOOKALIKES)
@@ -142,6 +144,7 @@ def _columns(split: str, layout: Layout, groups: Sequence[_Group]) -> Columns:
         "negative_kind": kind,
         "theta_e_arcsec": drawn["theta_e"],
         "arc_snr": drawn["arc_snr"],
+        "arc_snr_shot": drawn["arc_snr_shot"],
         "psf_fwhm_arcsec": seeing,
         "psf_depth": depth,
         "psf_bin": np.searchsorted(PSF_BIN_EDGES, seeing),
@@ -154,7 +157,7 @@ def _columns(split: str, layout: Layout, groups: Sequence[_Group]) -> Columns:
 
 
 def _no_arc(n: int) -> Columns:
-    return {name: np.full(n, np.nan, np.float32) for name in ("theta_e", "arc_snr")}
+    return {name: np.full(n, np.nan, np.float32) for name in _ARC}
 
 
 def _refuse_population(theta_e: tuple[float, float], arc_snr: tuple[float, float]) -> None:

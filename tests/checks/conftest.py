@@ -74,6 +74,7 @@ def make_set(split: str, n_pairs: int, n_lookalikes: int, seed: int) -> StampSet
                 "negative_kind": "" if positive else "control" if pair else "ring",
                 "theta_e_arcsec": theta_e if positive else np.nan,
                 "arc_snr": snr if positive else np.nan,
+                "arc_snr_shot": 0.95 * snr if positive else np.nan,
                 "psf_fwhm_arcsec": psf,
                 "psf_depth": 23.4 + 0.1 * psf,
                 "psf_bin": 0,

@@ -90,6 +90,7 @@ def faulty_simulator():
             "negative_kind": ["" if one else "control" for one in label],
             "theta_e_arcsec": np.where(label, 1.0, np.nan),
             "arc_snr": np.where(label, 9.0, np.nan),
+            "arc_snr_shot": np.where(label, 8.5, np.nan),
             "source_file": [""] * n,
             **{name: np.zeros(n, int) for name in ("psf_bin", "depth_bin", "source_row")},
             **{name: np.ones(n) for name in ("ra", "dec", "psf_fwhm_arcsec", "psf_depth")},

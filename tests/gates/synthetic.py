@@ -146,6 +146,7 @@ def synthetic_arrays(
         "radial_profile": rng.normal(0, 1, (n, 32, 3)).astype(np.float32),
         "theta_e_arcsec": theta_e.astype(np.float32),
         "arc_snr": snr.astype(np.float32),
+        "arc_snr_shot": (0.95 * snr).astype(np.float32),
         "arc_snr_outside": outside.astype(np.float32),
         "psf_fwhm_arcsec": rng.normal(1.2, 0.1, n).astype(np.float32),
         "psf_depth": rng.normal(23.5, 0.2, n).astype(np.float32),

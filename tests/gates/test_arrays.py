@@ -108,6 +108,7 @@ CHANGES = {
     "negative_kind must be empty": _set("negative_kind", 0, "ring"),
     "theta_e_arcsec is a number in rows without an arc": _set("theta_e_arcsec", 1, 1.0),
     "arc_snr is a number in rows without an arc": _set("arc_snr", 1, 0.0),
+    "arc_snr_shot is a number in rows without an arc": _set("arc_snr_shot", 1, 0.0),
     "has both classes in an unpaired manifest": _set("in_manifest", slice(None), True),
     "psf_depth has 1499 rows, the manifest says 1500": lambda a: a.update(
         psf_depth=a["psf_depth"][1:]

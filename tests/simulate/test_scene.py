@@ -11,6 +11,7 @@ from lensjax.simulate import grid, psf, scene, sets
 
 AXIS = (np.arange(64) - 31.5) * 0.262
 RADIUS = np.hypot(AXIS[None, :], AXIS[:, None])
+ENDS = (jnp.zeros_like, jnp.ones_like)
 
 
 def point(x0, fwhm):
@@ -81,6 +82,17 @@ def test_snr_of_an_arc_is_that_of_the_catalogue(field, keys, spans):
     measured = np.sqrt((difference**2).sum((1, 2))) / noise.std(1)
     assert measured == pytest.approx(np.asarray(arc.arc_snr), rel=0.1)  # sigma of 1,700 pixels
     assert np.mean(measured / np.asarray(arc.arc_snr)) == pytest.approx(1.0, abs=0.015)
+
+
+def test_snr_with_shot_noise_is_that_of_the_noise_that_was_added(field, keys, spans):
+    light = scene.arcs(keys, field, *spans).light
+    found = np.asarray(scene.arc_snrs_shot(light, field))
+    # sigma of each pixel, from the noise itself: stamps of no noise and of one sigma everywhere
+    none, one = (np.asarray(scene.stamps(field._replace(noise=f(field.noise)))) for f in ENDS)
+    sigma = (one.astype(np.float64) - none)[..., 1]
+    measured = np.sqrt(((np.asarray(light, np.float64)[..., 1] / sigma) ** 2).sum((1, 2)))
+    assert found.dtype == np.float32
+    assert found == pytest.approx(measured, rel=1e-4)
 
 
 def test_wings_do_not_wrap():

@@ -60,6 +60,15 @@ def test_stamp_and_control_differ_by_the_arc_alone(made):
     assert snr.min() >= 8.0 and snr.max() <= 50.0
 
 
+def test_shot_noise_of_the_galaxies_makes_arcs_fainter(made):
+    columns, lens = made[0], made[0]["label"] == 1
+    assert columns["arc_snr_shot"].dtype == np.float32
+    assert np.isnan(columns["arc_snr_shot"][~lens]).all()
+    ratio = columns["arc_snr_shot"][lens] / columns["arc_snr"][lens]
+    assert ratio.min() > 0.0 and ratio.max() < 1.0
+    assert np.quantile(ratio, 0.01) > 0.85 and 0.95 < np.median(ratio) < 0.99
+
+
 def test_the_rule_for_pairs_holds(made):
     columns, stamps = made
     rows = join({"test": StampSet("test", build_table(columns), stamps, "simulate")})

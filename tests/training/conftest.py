@@ -51,6 +51,7 @@ def make_set(split, pairs, lookalikes, seed=0):
                 "negative_kind": kind,
                 "theta_e_arcsec": theta_e,
                 "arc_snr": 20.0 if label else np.nan,
+                "arc_snr_shot": 19.0 if label else np.nan,
                 "psf_fwhm_arcsec": 1.2,
                 "psf_depth": 23.5,
                 "psf_bin": host % 2,

@@ -228,20 +228,6 @@ def test_impossible_numbers_are_named(small_set, open_parquet, name, value, mess
     assert len(source.read("test", None)) == 8  # another split's fault is not this one's
 
 
-def test_arc_snr_shot_is_read_where_a_file_has_it(small_set, open_parquet):
-    given = small_set.columns["train"]["arc_snr_shot"] = np.linspace(4, 5, 20)
-    given[3] = np.nan  # unknown in one row
-    source = open_parquet(small_set.write())
-    made, other = (source.read(split, None).table for split in ("train", "test"))
-    found = made["arc_snr_shot"]
-    np.testing.assert_array_equal(found[made["label"] == 1], given.astype(np.float32))
-    assert np.isnan(found[made["label"] == 0]).all()
-    assert np.isnan(other["arc_snr_shot"]).all()  # its file has no such column
-    given[17] = -1.0
-    error = failure(open_parquet(small_set.write()))
-    assert "row 17: arc_snr_shot is -1: negative" in str(error)
-
-
 def test_arc_snr_of_zero_is_sound(small_set, open_parquet):
     small_set.columns["train"]["arc_snr"][3] = 0.0
     made = open_parquet(small_set.write()).read("train", None)
@@ -378,6 +364,19 @@ def test_bins_from_quartiles_of_all_splits_where_missing(small_set, open_parquet
     assert [(one.severity, "quartiles" in one.message) for one in findings] == [("NOTE", True)] * 3
 
 
+def test_a_disk_without_room_is_told_of_before_stamps_are_read(
+    small_set, open_parquet, monkeypatch
+):
+    root = small_set.write()
+    free = types.SimpleNamespace(free=100_000)
+    monkeypatch.setattr("lensjax.data.stampset.shutil.disk_usage", lambda folder: free)
+    open_parquet(root).read("val", [])  # within the budget of memory: the disk is not needed
+    monkeypatch.setattr("lensjax.data.parquet._decode_batch", None)
+    with pytest.raises(OSError, match="MB needed") as caught:
+        open_parquet(root, memory_budget_bytes=2**16).read("val", [])
+    assert caught.value.errno == errno.ENOSPC
+
+
 def test_stamps_over_the_budget_are_mapped_and_the_same(small_set, open_parquet, packer, tmp_path):
     given = small_set.members()
     set_pixel(np.nan)(given)
@@ -390,19 +389,6 @@ def test_stamps_over_the_budget_are_mapped_and_the_same(small_set, open_parquet,
     assert isinstance(mapped.stamps, np.memmap) and not isinstance(plain.stamps, np.memmap)
     assert content_digest(plain) == content_digest(mapped) and len(mapped) == 38
     assert list((tmp_path / "cache").glob("*.npy")) == []  # nameless: nothing to clean up
-
-
-def test_a_disk_without_room_is_told_of_before_stamps_are_read(
-    small_set, open_parquet, monkeypatch
-):
-    root = small_set.write()
-    free = types.SimpleNamespace(free=100_000)
-    monkeypatch.setattr("lensjax.data.stampset.shutil.disk_usage", lambda folder: free)
-    open_parquet(root).read("val", [])  # within the budget of memory: the disk is not needed
-    monkeypatch.setattr("lensjax.data.parquet._decode_batch", None)
-    with pytest.raises(OSError, match="MB needed") as caught:
-        open_parquet(root, memory_budget_bytes=2**16).read("val", [])
-    assert caught.value.errno == errno.ENOSPC
 
 
 def test_a_large_row_group_is_streamed(small_set, open_parquet, tmp_path):

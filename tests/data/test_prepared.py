@@ -43,7 +43,6 @@ def make_set(split, n):
             "negative_kind": ["" if one else "ring" for one in label],
             "theta_e_arcsec": np.where(label, rng.uniform(1, 2, n), np.nan),
             "arc_snr": np.where(label, 0.0, np.nan),
-            "arc_snr_shot": np.where(label & (np.arange(n) > 2), 0.0, np.nan),
             "psf_fwhm_arcsec": rng.uniform(1, 2, n),
             "psf_depth": rng.uniform(22, 24, n),
             "psf_bin": -(np.arange(n) % 3),
@@ -202,7 +201,6 @@ def test_a_killed_preparation_leaves_nothing_that_counts(sets, tmp_path):
     assert not left[0].exists() and len(load(tmp_path, DIGEST, "test", "arrays")) == 7
 
 
-def test_preparing_again_changes_nothing(sets, tmp_path):
 def test_a_disk_without_room_is_told_of_before_anything_is_written(sets, tmp_path, monkeypatch):
     seen = []
 
@@ -217,6 +215,7 @@ def test_a_disk_without_room_is_told_of_before_anything_is_written(sets, tmp_pat
     assert [p.name for p in (tmp_path / "prepared").iterdir()] == [".lock"]
 
 
+def test_preparing_again_changes_nothing(sets, tmp_path):
     folder = prepare(sets, tmp_path, DIGEST, "arrays")
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     prepare(sets, tmp_path, DIGEST, "arrays")

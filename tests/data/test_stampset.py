@@ -35,7 +35,6 @@ def columns(n=6):
         "negative_kind": ["" if one else "control" for one in label],
         "theta_e_arcsec": np.where(label, 1.5, np.nan),
         "arc_snr": np.where(label, 9.0, np.nan),
-        "arc_snr_shot": np.where(label, 8.5, np.nan),
         "source_file": ["a.parquet"] * n,
         "source_row": np.arange(n),
         "psf_bin": np.zeros(n, int),
@@ -72,7 +71,6 @@ def test_table_has_the_schema_s_dtypes():
         ("ra", ["x"] * 6, "cannot be f8"),
         ("ra", [1.0] * 5, "shape"),
         ("arc_snr", [0.0] * 6, "must be NaN where label is 0"),
-        ("arc_snr_shot", [0.0] * 6, "column arc_snr_shot must be NaN where label is 0"),
         ("negative_kind", ["", "star"] * 3, "other than"),
     ],
 )
@@ -135,8 +133,6 @@ def test_over_the_budget_stamps_are_mapped(tmp_path):
     assert isinstance(mapped, np.memmap) and list(tmp_path.iterdir()) == []
 
 
-def test_finding():
-    one = Finding("stamps", "ERROR", "1 NaN", "a row 1 band r", ExitCode.DATA_INVALID)
 FULL_DISK = """
 import pathlib, subprocess, sys
 import numpy as np
@@ -194,6 +190,8 @@ def test_space_is_required_where_a_folder_will_be(tmp_path):
     assert caught.value.errno == errno.ENOSPC and list(tmp_path.iterdir()) == []
 
 
+def test_finding():
+    one = Finding("stamps", "ERROR", "1 NaN", "a row 1 band r", ExitCode.DATA_INVALID)
     assert str(one.error("Mend it")) == "a row 1 band r: 1 NaN. Mend it"
     with pytest.raises(ValueError, match="severity"):
         Finding("stamps", "WORSE", "", "", ExitCode.DATA_INVALID)

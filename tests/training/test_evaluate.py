@@ -25,7 +25,6 @@ FLOATS = {
     "radial_profile": (32, 3),
     "theta_e_arcsec": (),
     "arc_snr": (),
-    "arc_snr_shot": (),
     "arc_snr_outside": (6,),
     "psf_fwhm_arcsec": (),
     "psf_depth": (),
@@ -35,7 +34,7 @@ FLOATS = {
     "hard_negative_audit": (4,),
 }
 TEXTS = ("stamp_id", "pair_id", "lrg_id", "brick", "negative_kind")
-ARC = ("theta_e_arcsec", "arc_snr", "arc_snr_shot", "arc_snr_outside", "hard_negative_audit")
+ARC = ("theta_e_arcsec", "arc_snr", "arc_snr_outside", "hard_negative_audit")
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +132,6 @@ def test_a_split_without_pairs_is_evaluated_too(bench, variables):
     assert np.isnan(arrays["logit_hard_negative"]).all() and np.isfinite(arrays["logit"]).all()
 
 
-def test_saved_bytes_depend_on_the_arrays_alone(evaluated, tmp_path):
 class Bar:
     n = 0
 
@@ -182,6 +180,7 @@ def test_the_arrays_keep_no_split_alive(evaluated):
         assert evaluated[0][name].base is None
 
 
+def test_saved_bytes_depend_on_the_arrays_alone(evaluated, tmp_path):
     arrays = evaluated[0]
     digest = evaluate.save_arrays(tmp_path / "a.npz", arrays)
     backwards = dict(reversed(arrays.items()))

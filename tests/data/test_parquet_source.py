@@ -228,6 +228,20 @@ def test_impossible_numbers_are_named(small_set, open_parquet, name, value, mess
     assert len(source.read("test", None)) == 8  # another split's fault is not this one's
 
 
+def test_arc_snr_shot_is_read_where_a_file_has_it(small_set, open_parquet):
+    given = small_set.columns["train"]["arc_snr_shot"] = np.linspace(4, 5, 20)
+    given[3] = np.nan  # unknown in one row
+    source = open_parquet(small_set.write())
+    made, other = (source.read(split, None).table for split in ("train", "test"))
+    found = made["arc_snr_shot"]
+    np.testing.assert_array_equal(found[made["label"] == 1], given.astype(np.float32))
+    assert np.isnan(found[made["label"] == 0]).all()
+    assert np.isnan(other["arc_snr_shot"]).all()  # its file has no such column
+    given[17] = -1.0
+    error = failure(open_parquet(small_set.write()))
+    assert "row 17: arc_snr_shot is -1: negative" in str(error)
+
+
 def test_arc_snr_of_zero_is_sound(small_set, open_parquet):
     small_set.columns["train"]["arc_snr"][3] = 0.0
     made = open_parquet(small_set.write()).read("train", None)

@@ -43,6 +43,7 @@ def make_set(split, n):
             "negative_kind": ["" if one else "ring" for one in label],
             "theta_e_arcsec": np.where(label, rng.uniform(1, 2, n), np.nan),
             "arc_snr": np.where(label, 0.0, np.nan),
+            "arc_snr_shot": np.where(label & (np.arange(n) > 2), 0.0, np.nan),
             "psf_fwhm_arcsec": rng.uniform(1, 2, n),
             "psf_depth": rng.uniform(22, 24, n),
             "psf_bin": -(np.arange(n) % 3),

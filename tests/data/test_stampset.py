@@ -35,6 +35,7 @@ def columns(n=6):
         "negative_kind": ["" if one else "control" for one in label],
         "theta_e_arcsec": np.where(label, 1.5, np.nan),
         "arc_snr": np.where(label, 9.0, np.nan),
+        "arc_snr_shot": np.where(label, 8.5, np.nan),
         "source_file": ["a.parquet"] * n,
         "source_row": np.arange(n),
         "psf_bin": np.zeros(n, int),
@@ -71,6 +72,7 @@ def test_table_has_the_schema_s_dtypes():
         ("ra", ["x"] * 6, "cannot be f8"),
         ("ra", [1.0] * 5, "shape"),
         ("arc_snr", [0.0] * 6, "must be NaN where label is 0"),
+        ("arc_snr_shot", [0.0] * 6, "column arc_snr_shot must be NaN where label is 0"),
         ("negative_kind", ["", "star"] * 3, "other than"),
     ],
 )

@@ -25,6 +25,7 @@ FLOATS = {
     "radial_profile": (32, 3),
     "theta_e_arcsec": (),
     "arc_snr": (),
+    "arc_snr_shot": (),
     "arc_snr_outside": (6,),
     "psf_fwhm_arcsec": (),
     "psf_depth": (),
@@ -34,7 +35,7 @@ FLOATS = {
     "hard_negative_audit": (4,),
 }
 TEXTS = ("stamp_id", "pair_id", "lrg_id", "brick", "negative_kind")
-ARC = ("theta_e_arcsec", "arc_snr", "arc_snr_outside", "hard_negative_audit")
+ARC = ("theta_e_arcsec", "arc_snr", "arc_snr_shot", "arc_snr_outside", "hard_negative_audit")
 
 
 @pytest.fixture(scope="module")

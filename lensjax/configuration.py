@@ -15,6 +15,7 @@ import difflib
 import importlib.util
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,17 +23,26 @@ from typing import Any, NoReturn
 
 from ml_collections import ConfigDict as Config
 
+from lensjax import schema
+from lensjax.data.prepared import READERS, resolve_reader
+from lensjax.data.source import SOURCES
 from lensjax.schema import ExitCode, LensjaxError
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "--config."
 
-# What a field may be: the smallest and the largest value, or the words. Names that other rooms own
-# (preprocessing, sources, readers, pairings) are checked where they are used.
+# What a field, or each number of a tuple, may be: the smallest and the largest value, or the words.
+LARGEST_SEED = 2**32 - 1  # the largest that jax tells from the others
 RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, LARGEST_SEED),
     "epochs": (1, math.inf),
     "batch_size": (1, math.inf),
     "patience": (1, math.inf),
+    "data.seed": (0, LARGEST_SEED),
+    "data.proportions": (0, 1),
+    "data.pairs": (0, math.inf),
+    "data.lookalikes": (0, math.inf),
+    "data.hosts_per_brick": (1, math.inf),
     "model.width": (1, math.inf),
     "model.asinh_softening": (0, math.inf),
     "preprocessing.clip": (1e-6, math.inf),
@@ -48,10 +58,18 @@ RANGES: dict[str, tuple[float, float]] = {
     "checkpoint.every_steps": (1, math.inf),
 }
 WORDS: dict[str, tuple[str, ...]] = {
-    "model.conv": ("auto", "lax", "patches"),
-    "model.dtype": ("auto", "float32", "bfloat16"),
-    "core_dropout.mode": ("outer_median", "zero", "noise"),
+    "data.source": tuple(SOURCES),
+    "data.reader": ("auto", *READERS),
+    "data.pairing": schema.PAIRINGS,
+    "preprocessing.name": schema.PREPROCESSINGS,
+    "core_dropout.mode": schema.DROPOUT_MODES,
+    "model.conv": schema.CONVOLUTIONS,
+    "model.dtype": schema.MODEL_DTYPES,
 }
+SPANS = {"population.theta_e": 3.0, "population.arc_snr": 1e4}  # 0 < low <= high <= this
+# What the name of the config file and its variant decide: set by hand, they would make a run
+# something that it is not.
+DECIDED_BY_NAME = {"experiment": "FILE", "variant": "FILE:variant"}
 
 
 def usage(what: str, where: str = "", remedy: str = "") -> NoReturn:
@@ -131,42 +149,107 @@ def add_config_flag(parser: argparse.ArgumentParser, required: bool = True) -> N
 
 
 def load_config(spec: str, overrides: Sequence[tuple[str, str]] = ()) -> Config:
-    """The locked config of `FILE[:variant]` with `overrides` applied.
+    """The locked config of `FILE[:variant]` with `overrides` applied, its values and the protocol
+    that it names checked: nothing is read, simulated or set aside for a config that cannot be.
 
     Raises:
-        LensjaxError: exit 2 for a missing file, an unknown variant, field or type.
+        LensjaxError: exit 2 for a missing or faulty file, an unknown variant, field, type or
+            value, and a protocol that is none; 16 for a cache folder that cannot be made.
     """
     name, _, variant = spec.partition(":")
-    config = _get_config(_find(name), variant)
+    path = _find(name)
+    config = _get_config(path, variant)
     config.lock()
     for field, text in overrides:
         _set(config, field, text)
-    check_values(config)
+    check_values(config, str(path))
     if config.data.root is not None and config.data.source == "sim":
         config.data.source = "parquet"
     if config.data.source != "sim" and "data.proportions" not in dict(overrides):
         with config.unlocked(), config.ignore_type():
             config.data.proportions = None  # the user's own: measured, and enforced when stated
+    _check_use(config)
     return config
 
 
-def check_values(config: Config) -> None:
-    """Raises LensjaxError (exit 2) for the first field outside RANGES, WORDS, or the form of the
-    schedule: before anything is read or compiled."""
+def check_values(config: Config, where: str = "the config") -> None:
+    """Raises LensjaxError (exit 2) for the first field that is missing (in `where`), or outside
+    RANGES, WORDS, SPANS, or the form of the schedule."""
     values = fields(config)
+    for name in (*RANGES, *WORDS, *SPANS, "core_dropout.schedule"):
+        if name not in values:
+            usage(f"lacks the field {name}", where, "configs/common.py has them all")
     for name, (low, high) in RANGES.items():
-        if not (low <= values[name] <= high and math.isfinite(values[name])):
-            usage(f"{values[name]!r} is not within {low:g} .. {high:g}", f"--config.{name}")
+        value = values[name]
+        if name == "data.proportions" and value is None:
+            continue
+        for number in value if isinstance(value, tuple) else (value,):
+            if not (_is_number(number) and low <= number <= high):
+                usage(f"{value!r} is not within {low:g} .. {high:g}", f"--config.{name}")
     for name, words in WORDS.items():
         if values[name] not in words:
-            usage(
-                f"unknown word {values[name]!r}", f"--config.{name}", nearest(values[name], words)
-            )
-    for stage in values["core_dropout.schedule"]:
-        if not (isinstance(stage, tuple) and len(stage) == 3 and 0 <= stage[2] <= 1):
-            usage(
-                f"{stage!r} is not (start, radius, probability)", "--config.core_dropout.schedule"
-            )
+            word = str(values[name])
+            usage(f"unknown word {word!r}", f"--config.{name}", nearest(word, words))
+    for name, most in SPANS.items():
+        _check_span(name, values[name], most)
+    shares = values["data.proportions"]
+    if shares is not None and abs(sum(shares) - 1.0) > 0.01:
+        usage(f"{shares!r} do not add up to 1", "--config.data.proportions")
+    _check_schedule(values["core_dropout.schedule"])
+
+
+def _check_span(name: str, span: Any, most: float) -> None:
+    pair = isinstance(span, tuple) and len(span) == 2 and all(map(_is_number, span))
+    if not (pair and 0 < span[0] <= span[1] <= most):
+        usage(
+            f"{span!r} is not a span within 0 and {most:g}",
+            f"--config.{name}",
+            f"Give two rising numbers, as in --config.{name}='(1.5, 2.5)'",
+        )
+
+
+def _check_schedule(schedule: Any) -> None:
+    where = "--config.core_dropout.schedule"
+    for stage in schedule:
+        numbers = isinstance(stage, tuple) and len(stage) == 3 and all(map(_is_number, stage))
+        if not (numbers and stage[1] >= 0 and 0 <= stage[2] <= 1):
+            usage(f"{stage!r} is not (start, radius, probability)", where)
+    starts = [stage[0] for stage in schedule]
+    if not starts or starts[0] != 0 or starts != sorted(starts) or starts[-1] > 1:
+        usage(f"the starts {starts} must begin at 0 and rise, as fractions of the epochs", where)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _check_use(config: Config) -> None:
+    """What the values stand for must be there: root, reader, protocol, cache folder."""
+    if config.data.source == "parquet" and not config.data.root:
+        usage("data.source=parquet needs data.root", remedy="--config.data.root=DIR")
+    if config.data.reader != "auto":
+        resolve_reader(config.data.reader)
+    # whoever loads a config reads the protocol anyhow; the import of this file alone stays light
+    from lensjax.checks.protocol import phase0_rules
+    from lensjax.gates.protocol import load_protocol
+
+    phase0_rules(load_protocol(protocol_path(config)).document)
+    _check_cache(config.data.cache_dir)
+
+
+def _check_cache(name: str) -> None:
+    """Raises LensjaxError (exit 16) for a cache folder that cannot be made or written to."""
+    folder = Path(os.path.abspath(os.path.expanduser(name)))
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return
+    cause = "permission denied" if there.is_dir() else f"{there} is not a folder"
+    raise LensjaxError(
+        ExitCode.RESOURCE,
+        f"the cache folder cannot be written to: {cause}",
+        str(folder),
+        "Name another with --config.data.cache_dir=DIR",
+    )
 
 
 def _find(name: str) -> Path:
@@ -186,10 +269,19 @@ def _get_config(path: Path, variant: str) -> Config:
     if spec is None or spec.loader is None:
         usage("not a Python file", where=str(path))
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        usage("has no get_config(variant)", where=str(path), remedy="configs/b3.py shows the form")
-    return module.get_config(variant)
+    try:
+        spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            usage("has no get_config(variant)", str(path), "configs/b3.py shows the form")
+        config = module.get_config(variant)
+    except LensjaxError:
+        raise
+    except (Exception, SystemExit) as error:
+        told = " ".join(str(error).split())[:300]
+        usage(f"raises {type(error).__name__}: {told}", str(path), "Mend the config file")
+    if not isinstance(config, Config):
+        usage("get_config(variant) gives no ConfigDict", str(path), "configs/b3.py shows the form")
+    return config
 
 
 def fields(config: Config, prefix: str = "") -> dict[str, Any]:
@@ -208,6 +300,8 @@ def _set(config: Config, field: str, text: str) -> None:
     known = fields(config)
     if field not in known:
         usage(f"unknown config field {field}", remedy=nearest(field, known))
+    if field in DECIDED_BY_NAME:
+        usage("cannot be set", f"--config.{field}", f"Name it as --config={DECIDED_BY_NAME[field]}")
     *parents, leaf = field.split(".")
     for parent in parents:
         config = config[parent]

@@ -130,3 +130,18 @@ def radius_map() -> np.ndarray:
     """Distance of every pixel from the centre (31.5, 31.5): float64 [64, 64], pixels."""
     offset = np.arange(STAMP_SIZE) - CENTRE
     return np.hypot(offset[:, None], offset[None, :])
+
+
+# -- words of the config ----------------------------------------------------------------------
+# Here, so that a config can be checked without jax; the rooms of the same name have the functions.
+PREPROCESSINGS = ("raw_robust", "residual_radial_profile")
+DROPOUT_MODES = ("outer_median", "zero", "noise")  # what a masked core is filled with
+CONVOLUTIONS = ("auto", "lax", "patches")
+MODEL_DTYPES = ("auto", "float32", "bfloat16")
+
+# Columns that may tell the label by themselves: asked by phase 0 and by a gate.
+METADATA = ("psf_fwhm_arcsec", "psf_depth", "ebv")
+
+# -- noise --------------------------------------------------------------------------------------
+MAD_TO_SIGMA = 1.4826  # of a normal distribution
+MIN_MAD_OF_RANGE = 1e-6  # of a band; a smaller MAD of the outer annulus is an error (contracts.md)

@@ -1,12 +1,16 @@
 """A wrong command line is an error that names the right one, never silently something else."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
 from lensjax import configuration
 from lensjax.schema import ExitCode, LensjaxError
 
+B3, TINY = "--config=configs/b3.py", "--config=configs/b3.py:tiny"
 EXPERIMENTS = ["a1", "b1", "b2", "b3", "b4", "baseline", "no_hardneg", "no_coredrop", "minimal"]
 
 
@@ -86,6 +90,31 @@ def test_a_root_turns_sim_into_parquet_and_proportions_are_then_measured():
         (["--config=configs/b3.py", "--config.model.dtype=float16"], "bfloat16"),
         (["--config=configs/b3.py", "--config.core_dropout.mode=median"], "outer_median"),
         (["--config=configs/b3.py", "--config.core_dropout.schedule=((0,7),)"], "probability"),
+        ([B3, "--config.core_dropout.schedule=((0,7,'x'),)"], "probability"),
+        ([B3, "--config.core_dropout.schedule=((0,7,.5),(.6,3,.3),(.2,5,.5))"], "rise"),
+        ([B3, "--config.core_dropout.schedule=((.2,7,.5),)"], "begin at 0"),
+        ([B3, "--config.core_dropout.schedule=()"], "begin at 0"),
+        ([TINY, "--config.variant=demo"], "--config=FILE:variant"),
+        ([TINY, "--config.variant=foo"], "--config=FILE:variant"),
+        ([TINY, "--config.experiment=a1"], "--config=FILE"),
+        ([B3, "--config.preprocessing.name=raw_robst"], "Did you mean raw_robust"),
+        ([B3, "--config.data.pairing=pared"], "Did you mean paired"),
+        ([B3, "--config.data.source=parkett"], "Did you mean parquet"),
+        ([B3, "--config.data.source=parquet"], "--config.data.root=DIR"),
+        ([B3, "--config.data.reader=array"], "Did you mean arrays"),
+        ([B3, "--config.protocol=configs/protocols/defalt.json"], "default.json"),
+        ([B3, "--config.protocol=README.md"], "JSON"),
+        ([B3, "--config.seed=-1"], "--config.seed"),
+        ([B3, "--config.seed=4294967296"], "--config.seed"),
+        ([B3, "--config.data.seed=-1"], "--config.data.seed"),
+        ([B3, "--config.data.pairs=(-1,24,24)"], "--config.data.pairs"),
+        ([B3, "--config.data.lookalikes=(-1,2,2)"], "--config.data.lookalikes"),
+        ([B3, "--config.data.hosts_per_brick=0"], "--config.data.hosts_per_brick"),
+        ([B3, "--config.data.proportions=(0.8, 0.8, 0.1)"], "add up to 1"),
+        ([B3, "--config.population.theta_e=(2.5, 1.5)"], "population.theta_e='(1.5, 2.5)'"),
+        ([B3, "--config.population.theta_e=(1.5, 9.0)"], "population.theta_e"),
+        ([B3, "--config.population.arc_snr=(0.0, 50.0)"], "population.arc_snr"),
+        ([B3, "--config.population.arc_snr=(50.0, 8.0)"], "population.arc_snr"),
         ([], "--config"),
     ],
 )
@@ -94,6 +123,89 @@ def test_a_wrong_command_line_names_the_right_one(argv, names):
         load(*argv)
     assert error.value.code == ExitCode.USAGE
     assert names in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("def get_config(variant):\n    return 1 / 0\n", "raises ZeroDivisionError"),
+        ("import nothing_of_this_name\n", "raises ModuleNotFoundError"),
+        ("def get_config(variant:\n", "raises SyntaxError"),
+        ("raise SystemExit(0)\n", "raises SystemExit"),
+        ("x = 1\n", "has no get_config"),
+        ("def get_config(variant):\n    return {}\n", "no ConfigDict"),
+        (
+            "from ml_collections import ConfigDict\n"
+            "def get_config(variant):\n    return ConfigDict({'epochs': 3})\n",
+            "lacks the field seed",
+        ),
+        (
+            "from configs import common\n"
+            "def get_config(variant):\n    config = common.experiment('x', variant)\n"
+            "    config.epochs = config.preprocessing\n    return config\n",
+            "raises TypeError",
+        ),
+    ],
+)
+def test_a_faulty_config_file_is_named_with_its_fault(tmp_path, text, cause):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(LensjaxError) as error:
+        load(f"--config={path}")
+    assert error.value.code == ExitCode.USAGE
+    assert cause in str(error.value) and str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_protocol_that_cannot_be_is_named_with_its_key(tmp_path):
+    """Before anything is simulated, and in the part of the data checks too."""
+    document = json.loads((configuration.ROOT / "configs/protocols/default.json").read_text())
+    for part, key in ((document["phase0"]["limits"], "quarantin"), (document, "gats")):
+        part[key] = 0
+        path = tmp_path / "mine.json"
+        path.write_text(json.dumps(document))
+        with pytest.raises(LensjaxError) as error:
+            load(TINY, f"--config.protocol={path}")
+        assert error.value.code == ExitCode.USAGE and key in str(error.value)
+        del part[key]
+    path.write_text(json.dumps(document))
+    assert load(TINY, f"--config.protocol={path}").protocol == str(path)
+
+
+def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("")
+    for name in (file, file / "below"):
+        with pytest.raises(LensjaxError) as error:
+            load(TINY, f"--config.data.cache_dir={name}")
+        assert error.value.code == ExitCode.RESOURCE
+        assert str(name) in str(error.value) and "cache_dir" in str(error.value)
+    assert load(TINY, f"--config.data.cache_dir={tmp_path / 'a' / 'b'}")
+    assert list(tmp_path.iterdir()) == [file]  # looked at, not made
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(LensjaxError) as error:
+        load(TINY, f"--config.data.cache_dir={tmp_path}")
+    assert error.value.code == ExitCode.RESOURCE and "permission" in str(error.value)
+
+
+def test_the_words_are_those_that_the_rooms_know():
+    """One home, lensjax/schema.py or the room; the config is checked without jax."""
+    from lensjax.simulate.sets import MOST_THETA_E
+    from lensjax.training import augment, model, preprocess
+
+    assert tuple(preprocess.NAMES) == configuration.WORDS["preprocessing.name"]
+    assert tuple(augment.MODES) == configuration.WORDS["core_dropout.mode"]
+    assert configuration.SPANS["population.theta_e"] == MOST_THETA_E
+    for conv in configuration.WORDS["model.conv"]:
+        for dtype in configuration.WORDS["model.dtype"]:
+            model.build(width=4, asinh_softening=0.0, conv=conv, dtype=dtype)
+
+
+def test_importing_the_configuration_is_light():
+    heavy = "{'jax', 'sklearn', 'scipy', 'tensorflow', 'pyarrow', 'rich'}"
+    script = f"import sys, lensjax.configuration; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
 
 
 def test_the_config_survives_json():

@@ -6,6 +6,9 @@ Every check is a function of text that returns what is wrong, and is shown a mad
 import ast
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -410,3 +413,21 @@ def test_every_metric_is_described():
     source = (ROOT / "lensjax/training/loop.py").read_text()
     record = source[source.index("record = {") : source.index("_say(record")]
     assert told == set(re.findall(r"\"(\w+)\": ", record)) | {"flags"}
+
+
+def test_flax_elsewhere_than_in_the_model_breaks_a_contract(tmp_path):
+    """docs/decisions.md says so; import-linter holds it."""
+    shutil.copytree(ROOT / "lensjax", tmp_path / "lensjax")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    lint = "import sys; from importlinter.cli import lint_imports_command as run; run()"
+
+    def broken() -> bool:
+        argv = [sys.executable, "-c", lint, "--no-cache"]
+        done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert "Flax is the model's alone" in done.stdout, done.stdout + done.stderr
+        return "Flax is the model's alone BROKEN" in done.stdout
+
+    assert not broken()
+    words = tmp_path / "lensjax/report/words.py"
+    words.write_text(words.read_text() + "\nimport flax\n")
+    assert broken()

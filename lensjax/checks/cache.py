@@ -20,6 +20,7 @@ from lensjax.checks.result import Summary
 from lensjax.data import stamps, stampset
 from lensjax.gates import logistic, statistics
 from lensjax.runs.files import file_digest, write_json
+from lensjax.schema import ExitCode, LensjaxError
 
 _FOLDER = "phase0"
 
@@ -69,12 +70,24 @@ def cached_summary(
 
 
 def store_summary(cache_dir: str | Path, summary: Summary) -> None:
-    """Stores `summary`, whole or not at all."""
+    """Stores `summary`, whole or not at all.
+
+    Raises:
+        LensjaxError: exit 16 for a cache folder that cannot be written to.
+    """
     digests = (summary.data_digest, summary.protocol_digest, summary.checks_digest)
     path = _path(cache_dir, *digests)
-    path.parent.mkdir(parents=True, exist_ok=True)
     body = summary.to_json()
-    write_json(path, {"sha256": _body_digest(body), "summary": body}, durable=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"sha256": _body_digest(body), "summary": body}, durable=False)
+    except OSError as error:
+        raise LensjaxError(
+            ExitCode.RESOURCE,
+            f"the cache folder cannot be written to ({error.strerror or error})",
+            str(cache_dir),
+            "Name another with --config.data.cache_dir=DIR",
+        ) from error
 
 
 def _path(cache_dir: str | Path, *digests: str) -> Path:

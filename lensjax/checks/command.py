@@ -23,6 +23,7 @@ from lensjax.data import prepared
 from lensjax.data.source import open_source
 from lensjax.data.stampset import Finding
 from lensjax.runs.files import write_json
+from lensjax.runs.logs import run_command
 from lensjax.schema import ExitCode, LensjaxError
 
 WITHOUT_DATA = {"protocol", "anchors", "contaminants"}
@@ -36,15 +37,10 @@ def main(
     argv: Sequence[str] | None = None, *, only: Collection[str] = CHECKS, out: str | None = None
 ) -> int:
     """Runs the checks named in `only` on the data of the config in `argv` (default: the command
-    line); writes the summary to --out or `out`, if either is given. The exit code."""
+    line); writes the summary to --out or `out`, if either is given. The exit code: the last line
+    on the screen says what it is for."""
     argv = sys.argv[1:] if argv is None else argv
-    try:
-        return _main(argv, only, out)
-    except LensjaxError as error:
-        if "--debug" in argv:
-            raise
-        print(error, file=sys.stderr)
-        return int(error.code)
+    return run_command(lambda words: _main(words, only, out), argv)
 
 
 def _main(argv: Sequence[str], only: Collection[str], out: str | None) -> int:
@@ -71,8 +67,8 @@ def _main(argv: Sequence[str], only: Collection[str], out: str | None) -> int:
     if flags.out:
         _write(Path(flags.out), summary)
     if not summary.all_passed:
-        print(summary.error(), file=sys.stderr)
-    return int(summary.exit_code)
+        raise summary.error()
+    return int(ExitCode.OK)
 
 
 def _check(config: configuration.Config, only: Collection[str]) -> Summary:

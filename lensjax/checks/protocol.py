@@ -1,7 +1,9 @@
 """The phase0 part of a protocol: which checks a run needs, minimum counts, limits.
 
-Not the gates' part (lensjax.gates.protocol reads the file and gives its digest). Numbers of the
-checks that decide PASS or FAIL stand in the protocol, never in the code.
+Not the gates' part (lensjax.gates.protocol reads the file and gives its digest). Thresholds of
+verdicts and minimum counts stand in the protocol; bounds of what a value can be at all (`labels`,
+`measure`), what counts as the same stamp or object (`duplicates`, `catalogues`), and how a shortcut
+is fitted (`shortcuts`) stand in the code, and the checks' digest has them.
 
     >>> rules = phase0_rules(document)      # the parsed JSON of configs/protocols/default.json
     >>> "stamps" in rules.required

@@ -140,9 +140,8 @@ class Summary:
         else:
             cause = f"{finding.where}: {finding.message}" if finding.where else finding.message
         also = f" (also: {', '.join(result.name for result in others)})" if others else ""
-        return LensjaxError(
-            self.exit_code, f"{cause}{also}", f"phase 0, {first.name}", REMEDIES[first.name]
-        )
+        remedy = _AGREE if FIELDS_DISAGREE in cause else REMEDIES[first.name]
+        return LensjaxError(self.exit_code, f"{cause}{also}", f"phase 0, {first.name}", remedy)
 
     def to_json(self) -> dict[str, Any]:
         """phase0_summary.json (docs/formats.md)."""
@@ -185,6 +184,9 @@ class Summary:
             _print_findings(console, result)
 
 
+# What a finding says where the fields of a simulated set contradict one another, and its remedy.
+FIELDS_DISAGREE = "data.pairs and data.lookalikes disagree with data.proportions"
+_AGREE = "Change data.proportions or the counts: a host is a pair or a look-alike"
 _COLOURS = {PASS: "green", FAIL: "bold red", NOT_PROVEN: "yellow"}
 REMEDIES = {
     "survey_shortcut": "Take both classes from one survey, depth and pixel scale",
@@ -195,8 +197,8 @@ REMEDIES = {
     "duplicates": "Keep each galaxy under one id and in one split",
     "labels": "Mend the table, or prepare the data again",
     "protocol": "Use a protocol of configs/protocols, unedited",
-    "anchors": "Give --anchors=FILE with name, ra, dec, theta_e_arcsec",
-    "contaminants": "Give --contaminants=FILE with name, ra, dec, category",
+    "anchors": "Give --config.data.anchors=FILE, a CSV with name, ra, dec, theta_e_arcsec",
+    "contaminants": "Give --config.data.contaminants=FILE, a CSV with name, ra, dec, category",
 }
 
 

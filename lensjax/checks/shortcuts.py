@@ -8,8 +8,11 @@ limit. Cannot see a shortcut inside the galaxy: the core gates can.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from lensjax import schema
 from lensjax.checks.measure import OUTSKIRTS_COLUMNS, Measured
 from lensjax.checks.result import Outcome
 from lensjax.checks.rows import Rows
@@ -18,10 +21,12 @@ from lensjax.gates.logistic import Design, fit, host_folds, widened
 from lensjax.gates.statistics import auroc, auroc_interval
 from lensjax.schema import ExitCode
 
+Table = Mapping[str, np.ndarray]
+
 FOLDS = 5
-METADATA = ("psf_fwhm_arcsec", "psf_depth", "ebv")
 FEATURE_CLIP = 5.0  # standard deviations
 RIDGE_C = 1.0  # inverse L2 strength, on standardised features
+NO_WIDTH = 1e-9  # of an interval
 _SEED = 42
 
 
@@ -37,8 +42,9 @@ def check_survey_shortcut(
 
 def check_metadata_shortcut(rows: Rows, *, limit: float, minimum_hosts: int) -> Outcome:
     """ERROR (exit 11) if the label can be told from PSF, depth and extinction."""
-    features = np.stack([rows.table[name].astype(np.float64) for name in METADATA], axis=1)
-    return _check("metadata_shortcut", rows, features, METADATA, limit, minimum_hosts)
+    names = schema.METADATA
+    features = np.stack([rows.table[name].astype(np.float64) for name in names], axis=1)
+    return _check("metadata_shortcut", rows, features, names, limit, minimum_hosts)
 
 
 def _check(
@@ -49,8 +55,9 @@ def _check(
     limit: float,
     minimum_hosts: int,
 ) -> Outcome:
-    """NOT PROVEN with fewer than `minimum_hosts` (at least two) hosts of either class, or constant
-    features."""
+    """NOT PROVEN with fewer than `minimum_hosts` (at least two) hosts of either class, and for
+    features that are constant, everywhere or within the pairs that are all there is: the AUC is
+    then 0.5 by construction."""
     label = (rows.table["label"] == 1).astype(np.int64)
     hosts = {name: len(np.unique(rows.host[label == k])) for name, k in _CLASSES.items()}
     few = [f"{k} {name} hosts" for name, k in hosts.items() if k < max(minimum_hosts, 2)]
@@ -58,19 +65,36 @@ def _check(
         return Outcome("", counts=dict(hosts), not_proven=f"Too few rows: {', '.join(few)}.")
     if Design.of(widened(features, features[:0], FEATURE_CLIP)[0], FEATURE_CLIP).width == 0:
         return Outcome("", counts=dict(hosts), not_proven="The features are constant.")
+    if _constant_within_pairs(rows.table, features):
+        told = "Both members of every pair carry the same values."
+        return Outcome("", counts=dict(hosts), not_proven=told)
     scores = cross_validated_scores(features, label, rows.host)
     interval = auroc_interval(scores, label, rows.table["brick"], seed=_SEED)
     auc, low, high = interval.value, interval.low, interval.high
     counts = {**hosts, "auc": round(auc, 4), "ci": [round(low, 4), round(high, 4)]}
     message = f"AUC {auc:.3f} [{low:.3f}, {high:.3f}], by host; limit {limit:.2f}."
     if low <= limit:
-        return Outcome(message, counts=counts)
+        told = "" if high - low > NO_WIDTH else "The interval has no width: the bricks are alike."
+        return Outcome(message, counts=counts, not_proven=told)
     counts["strongest"] = strongest = _strongest(features, label, names)
     cause = (
         f"{_CAUSES[check]}: AUC {auc:.3f} [{low:.3f}, {high:.3f}], lower end above {limit:.2f}; "
         f"most by {', '.join(strongest)}"
     )
     return Outcome(message, (Finding(check, "ERROR", cause, "", ExitCode.LEAK),), counts)
+
+
+def _constant_within_pairs(table: Table, features: np.ndarray) -> bool:
+    """Is every row one of a pair of both labels that has the same features [n, m] twice (NaN: both
+    unknown)?"""
+    order = np.lexsort((table["label"], table["pair_id"]))
+    if len(order) % 2:
+        return False
+    first, second = order[0::2], order[1::2]
+    pair, label = table["pair_id"], table["label"]
+    if (pair[first] != pair[second]).any() or (label[first] == label[second]).any():
+        return False
+    return bool(np.array_equal(features[first], features[second], equal_nan=True))
 
 
 _CLASSES = {"positive": 1, "negative": 0}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lensjax import schema
-from lensjax.checks.result import Outcome
+from lensjax.checks.result import FIELDS_DISAGREE, Outcome
 from lensjax.checks.rows import Rows
 from lensjax.checks.sky import nearest_arcsec
 from lensjax.data.stampset import Finding
@@ -45,7 +45,8 @@ def check_splits(
     findings += near
     numbers = np.array([len(hosts[name]) for name in schema.SPLITS], float)
     measured = numbers / max(numbers.sum(), 1.0)
-    findings += _proportions(measured, proportions, float(limits["proportion_tolerance"]))
+    blame = f" ({FIELDS_DISAGREE})" if simulated else ""
+    findings += _proportions(measured, proportions, float(limits["proportion_tolerance"]), blame)
     shares = dict(zip(schema.SPLITS, measured.round(4).tolist(), strict=True))
     counts |= {
         "proportions": shares,
@@ -125,14 +126,16 @@ def _separations(
     return findings, {"in_guard_band": in_band}
 
 
-def _proportions(measured: np.ndarray, stated: Proportions, tolerance: float) -> list[Finding]:
+def _proportions(
+    measured: np.ndarray, stated: Proportions, tolerance: float, blame: str
+) -> list[Finding]:
     if stated is None:
         return []
     findings = []
     for name, share, target in zip(schema.SPLITS, measured, stated, strict=True):
         if abs(share - target) > tolerance:
             cause = f"{name} holds {share:.3f} of the hosts, stated {target:.3f} +- {tolerance:g}"
-            findings.append(_leak(cause, ""))
+            findings.append(_leak(f"{cause}{blame}", ""))
     return findings
 
 

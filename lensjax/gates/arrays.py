@@ -27,7 +27,6 @@ from lensjax.schema import ExitCode, LensjaxError
 
 SPLITS = ("val", "test")
 RESIDUAL = "residual_radial_profile"
-PREPROCESSINGS = ("raw_robust", RESIDUAL)
 _RADII = len(schema.MASK_RADII)
 _BOX = (schema.CORE_BOX.stop - schema.CORE_BOX.start,) * 2 + (len(schema.BANDS),)
 
@@ -122,7 +121,7 @@ def _wrong_in(manifest: Any) -> str:
     for key, kind in _MANIFEST_KEYS.items():
         if not isinstance(manifest.get(key), kind):
             return f"{key} is missing or of a wrong type"
-    for key, known in (("mode", schema.PAIRINGS), ("preprocessing", PREPROCESSINGS)):
+    for key, known in (("mode", schema.PAIRINGS), ("preprocessing", schema.PREPROCESSINGS)):
         if manifest[key] not in known:
             return f"{key} is {manifest[key]!r}, not one of {', '.join(known)}"
     theta_e = manifest["population"].get("theta_e")

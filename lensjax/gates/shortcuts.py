@@ -24,7 +24,6 @@ from lensjax.gates.probes import null_summary, probe
 from lensjax.gates.statistics import auroc
 
 EMPTY = 1e-4  # sky sigmas: features of the model's input that vary by less hold nothing
-METADATA = ("psf_fwhm_arcsec", "psf_depth", "ebv")
 _IN_CORE = np.repeat(
     (schema.radius_map()[schema.CORE_BOX, schema.CORE_BOX] < schema.CORE_RADIUS).ravel(),
     len(schema.BANDS),
@@ -91,7 +90,7 @@ def metadata(case: Case) -> Finding:
     return _curved(
         "metadata",
         case,
-        lambda rows: np.stack([rows[name].astype(np.float64) for name in METADATA], axis=1),
+        lambda rows: np.stack([rows[name].astype(np.float64) for name in schema.METADATA], axis=1),
     )
 
 

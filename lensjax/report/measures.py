@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
 from lensjax import schema
+from lensjax.gates import statistics
 
 Arrays = dict[str, np.ndarray]
 Curve = tuple[np.ndarray, np.ndarray]
@@ -52,10 +53,12 @@ def judged(arrays: Arrays) -> Arrays:
 
 
 def auroc(label: np.ndarray, logit: np.ndarray) -> float:
-    """Area under the ROC curve, ties by mid-ranks; NaN with one class, never 0.5."""
-    if len(np.unique(label)) < 2:
+    """The gates' AUROC (`lensjax.gates.statistics.auroc`); NaN where there is none: one class, or a
+    score that is not finite."""
+    try:
+        return statistics.auroc(logit, label)
+    except statistics.StatisticsError:
         return math.nan
-    return float(roc_auc_score(label, logit))
 
 
 def roc(label: np.ndarray, logit: np.ndarray) -> Curve:

@@ -146,4 +146,5 @@ def made() -> SimpleNamespace:
         subset=subset,
         phase0=phase0,
         protocol=copy.deepcopy(PROTOCOL),
+        radius=RADIUS,
     )

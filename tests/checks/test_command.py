@@ -17,6 +17,7 @@ from lensjax import schema
 from lensjax.checks import command, run
 from lensjax.checks.command import main
 from lensjax.checks.result import CHECKS, Outcome
+from lensjax.configuration import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -121,6 +122,64 @@ def test_a_simulated_set_that_passed_is_prepared_under_its_variant(
     assert main([*argv, f"--out={tmp_path / 'new' / 'summary.json'}"]) == 0
     assert told == {"name": "simulated_tiny"}
     assert json.loads((tmp_path / "new" / "summary.json").read_text())["all_passed"] is True
+
+
+def test_a_bug_is_one_line_and_debug_keeps_the_exit_code(clean, phase0, monkeypatch, capsys):
+    def broken(*args, **kwargs):
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr(command, "run_checks", broken)
+    argv = ["--config=configs/b3.py:tiny"]
+    assert main(argv, only=("protocol",)) == 1
+    line = capsys.readouterr().err.strip()
+    assert "ZeroDivisionError: on purpose" in line and "\n" not in line
+    monkeypatch.undo()
+    assert main([*argv, "--anchors=none.csv", "--debug"], only=("anchors",)) == 10
+    assert "Traceback" in capsys.readouterr().err
+    assert main(["--dta=x", "--debug"]) == 2
+
+
+def test_the_help_is_no_error(capsys):
+    assert main(["--help"]) == 0
+    assert "exit codes" in capsys.readouterr().out
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(clean, tmp_path, monkeypatch, capsys):
+    """Before the checks, and where it becomes so while they run."""
+    monkeypatch.setattr(command, "read_sets", lambda source: (clean, []))
+    cache = tmp_path / "cache"
+    cache.write_text("a file")
+    argv = ["--config=configs/b3.py:tiny", f"--config.data.cache_dir={cache}"]
+    for check in (None, lambda name: None):
+        if check:
+            monkeypatch.setattr(command.configuration, "_check_cache", check)
+        assert main([*argv]) == 16
+        line = capsys.readouterr().err.strip().splitlines()[-1]
+        assert str(cache) in line and "cache folder" in line and "data.cache_dir" in line
+
+
+def test_counts_that_contradict_the_proportions_are_told_as_such(clean, tmp_path, phase0, capsys):
+    """Simulated bricks are never split anew: the fields of the config disagree."""
+    monkeypatch = pytest.MonkeyPatch()
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "read_sets", lambda source: (clean, []))
+        flag = "--config.data.proportions=(0.8, 0.1, 0.1)"
+        cache = f"--config.data.cache_dir={tmp_path}"
+        assert main(["--config=configs/b3.py:tiny", flag, cache]) == 11
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "stated 0.800" in line and "data.pairs" in line and "data.lookalikes" in line
+    assert "Change data.proportions" in line and "Split anew" not in line
+    code, line, _ = phase0(clean, "--config.data.proportions=(0.8, 0.1, 0.1)")
+    assert code == 11 and "Split anew" in line and "data.pairs" not in line
+
+
+@pytest.mark.parametrize("name", ["anchors", "contaminants"])
+def test_the_remedy_for_a_catalogue_is_one_that_main_takes(name, capsys):
+    argv = ["--config=configs/b3.py:tiny", "--config.protocol=configs/protocols/survey.json"]
+    assert main(argv, only=(name,)) == 10
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    (field,) = [word for word in line.split() if word.startswith(f"--config.data.{name}=")]
+    assert load_config("configs/b3.py:tiny", [(field.split("=")[0][len("--config.") :], "a.csv")])
 
 
 def test_one_check_alone(sets, phase0):

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from lensjax import schema
 from lensjax.checks import run, shortcuts
 from lensjax.checks.result import FAIL, NOT_PROVEN, PASS, Outcome
 from lensjax.gates.logistic import host_folds
@@ -95,7 +96,7 @@ def test_unknown_values_can_be_the_shortcut(made):
 def test_too_few_hosts_and_constant_features_are_not_proven_and_do_not_block(made):
     sets = unpaired(made, 6, 6, 0)
     for stamp_set in sets.values():
-        for name in shortcuts.METADATA:
+        for name in schema.METADATA:
             stamp_set.table[name][:] = 20.0 if name == "psf_depth" else 1.0
     few = made.phase0(sets, proportions=None)
     assert few["survey_shortcut"].verdict == NOT_PROVEN
@@ -105,6 +106,49 @@ def test_too_few_hosts_and_constant_features_are_not_proven_and_do_not_block(mad
     constant = made.phase0(sets, proportions=None, protocol=protocol)["metadata_shortcut"]
     assert constant.verdict == NOT_PROVEN and "constant" in constant.message
     assert few.all_passed
+
+
+def test_pairs_alone_share_their_metadata_and_prove_nothing(clean, made, monkeypatch):
+    """Without look-alikes both members of every pair carry the same values: 0.5 by construction."""
+    alone = {
+        name: made.subset(stamp_set, np.isin(stamp_set.table["negative_kind"], ("", "control")))
+        for name, stamp_set in clean.items()
+    }
+    summary = made.phase0(alone)
+    result = summary["metadata_shortcut"]
+    assert result.verdict == NOT_PROVEN and summary.all_passed
+    assert "Both members of every pair carry the same values" in result.message
+    assert made.phase0(clean)["metadata_shortcut"].verdict == PASS  # the look-alikes are asked
+    for stamp_set in alone.values():  # unknown in both is the same value too
+        stamp_set.table["ebv"][:2] = np.nan
+    assert made.phase0(alone)["metadata_shortcut"].verdict == NOT_PROVEN
+    monkeypatch.setattr(shortcuts, "_constant_within_pairs", lambda *_: False)
+    result = made.phase0(alone)["metadata_shortcut"]  # the second guard: an interval of no width
+    assert result.counts["ci"] == [0.5, 0.5] and result.verdict == NOT_PROVEN
+    monkeypatch.setattr(shortcuts, "NO_WIDTH", -1.0)
+    assert made.phase0(alone)["metadata_shortcut"].verdict == PASS
+
+
+def test_outskirts_without_arcs_prove_nothing_in_pairs(clean, made):
+    alone = {}
+    for name, stamp_set in clean.items():
+        alone[name] = made.subset(
+            stamp_set, np.isin(stamp_set.table["negative_kind"], ("", "control"))
+        )
+        far = made.radius >= 27
+        stamps = alone[name].stamps
+        control = np.flatnonzero(alone[name].table["negative_kind"] == "control")
+        stamps[control + 1] = np.where(far[..., None], stamps[control], stamps[control + 1])
+    assert made.phase0(alone)["survey_shortcut"].verdict == NOT_PROVEN
+
+
+def test_a_pair_whose_members_differ_is_judged(made):
+    sets = made.sets()
+    for name, stamp_set in sets.items():
+        alone = np.isin(stamp_set.table["negative_kind"], ("", "control"))
+        sets[name] = made.subset(stamp_set, alone)
+        sets[name].table["psf_depth"][sets[name].table["label"] == 1] += 0.5
+    assert made.phase0(sets)["metadata_shortcut"].verdict == FAIL
 
 
 @pytest.mark.parametrize("hosts", [0, 1, 2])

@@ -34,6 +34,15 @@ def test_auroc_of_one_class_is_not_a_number_never_a_half():
     assert math.isnan(measures.auroc(np.ones(5, np.int8), np.arange(5.0)))
 
 
+def test_a_score_that_is_not_finite_has_no_auroc():
+    assert math.isnan(measures.auroc(np.array([0, 1, 1]), np.array([0.0, np.nan, 1.0])))
+
+
+def test_the_auroc_is_the_gates_own(monkeypatch):
+    monkeypatch.setattr(measures.statistics, "auroc", lambda scores, labels: 0.123)
+    assert measures.auroc(np.array([0, 1]), np.array([0.0, 1.0])) == 0.123
+
+
 def test_area_under_the_roc_points_is_the_auroc(scored):
     fpr, tpr = measures.roc(*scored)
     assert np.trapezoid(tpr, fpr) == pytest.approx(slow_auroc(*scored), abs=1e-12)

@@ -436,6 +436,21 @@ def test_the_command_names_a_wrong_directory(tmp_path, capsys):
     assert "no such run directory" in capsys.readouterr().err
 
 
+def test_the_command_ends_in_one_line_whatever_happens(tmp_path, capsys, monkeypatch):
+    def broken(workdir):
+        raise ZeroDivisionError("on purpose")
+
+    assert command.main(["--wrkdir=x"]) == 2
+    line = capsys.readouterr().err.strip()
+    assert "--workdir" in line and "\n" not in line
+    assert command.main([f"--workdir={tmp_path / 'nowhere'}", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+    monkeypatch.setattr(command, "write_report", broken)
+    assert command.main([f"--workdir={tmp_path}"]) == 1
+    line = capsys.readouterr().err.strip()
+    assert "ZeroDivisionError: on purpose" in line and "\n" not in line
+
+
 def test_the_report_needs_no_pyplot_and_no_jax():
     script = (
         "import sys, lensjax.report; "

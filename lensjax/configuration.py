@@ -17,6 +17,7 @@ import json
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -238,18 +239,20 @@ def _check_use(config: Config) -> None:
 
 
 def _check_cache(name: str) -> None:
-    """Raises LensjaxError (exit 16) for a cache folder that cannot be made or written to."""
+    """Raises LensjaxError (exit 16) for a cache folder that cannot be made or written to: a folder
+    is made where it would be, and taken away again."""
     folder = Path(os.path.abspath(os.path.expanduser(name)))
     there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
-    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-        return
-    cause = "permission denied" if there.is_dir() else f"{there} is not a folder"
-    raise LensjaxError(
-        ExitCode.RESOURCE,
-        f"the cache folder cannot be written to: {cause}",
-        str(folder),
-        "Name another with --config.data.cache_dir=DIR",
-    )
+    try:
+        with tempfile.TemporaryDirectory(prefix=".lensjax-", dir=there):
+            return
+    except OSError as error:
+        raise LensjaxError(
+            ExitCode.RESOURCE,
+            f"the cache folder cannot be written to ({there}: {error.strerror or error})",
+            str(folder),
+            "Name another with --config.data.cache_dir=DIR",
+        ) from error
 
 
 def _find(name: str) -> Path:

@@ -95,7 +95,7 @@ def reference(stamp: np.ndarray, residual: bool) -> np.ndarray:
     return np.clip(out, -100, 100)
 
 
-@pytest.mark.parametrize("name", preprocess.NAMES)
+@pytest.mark.parametrize("name", schema.PREPROCESSINGS)
 def test_preprocessing_is_finite_and_that_of_numpy(raw, name):
     got = np.asarray(PREPROCESS(raw, name=name, clip=100.0))
     assert np.isfinite(got).all()

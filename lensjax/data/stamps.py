@@ -24,7 +24,6 @@ LEGACY_MEMBER = "img"
 SENTINEL = 1e29  # pixels at or beyond hold a 1e30 sentinel, not a flux
 FILLS = (-99.0, -999.0, -9999.0)  # exact values that pipelines write for "no data"
 MAX_ABS = 1e6  # nanomaggies
-MIN_MAD_OF_RANGE = 1e-6  # contracts.md: a MAD below this part of the band's range is an error
 _BAND_SHAPE = (schema.STAMP_SIZE, schema.STAMP_SIZE)
 _RADIUS = schema.radius_map()
 _ANNULUS = np.flatnonzero(
@@ -174,7 +173,7 @@ def _narrow(
     the pixels would lie within 2e of each other; then of disjoint triples of pixels at least a
     quarter (pigeonhole: (n/2 - n/3) / 2 of n/3) would hold two within 2e."""
     annulus = np.take(flat[candidates], _ANNULUS, axis=1)
-    limit = MIN_MAD_OF_RANGE * (high[candidates].astype(np.float64) - low[candidates])
+    limit = schema.MIN_MAD_OF_RANGE * (high[candidates].astype(np.float64) - low[candidates])
     third = annulus.shape[1] // 3
     a, b, c = annulus[:, :third], annulus[:, third : 2 * third], annulus[:, 2 * third : 3 * third]
     near = np.minimum(np.minimum(np.abs(a - b), np.abs(b - c)), np.abs(a - c))
@@ -188,6 +187,6 @@ def _narrow(
 
 def _narrow_message(extent: float) -> str:
     return (
-        f"MAD of the outer annulus is below {MIN_MAD_OF_RANGE:g} of the range {extent:g} "
+        f"MAD of the outer annulus is below {schema.MIN_MAD_OF_RANGE:g} of the range {extent:g} "
         "(padded or masked outskirts)"
     )

@@ -15,7 +15,6 @@ from lensjax import schema
 from lensjax.schema import ExitCode, LensjaxError
 from lensjax.training.preprocess import outer_statistics
 
-MODES = ("outer_median", "zero", "noise")
 RADIUS = schema.radius_map().astype(np.float32)  # [64, 64], pixels
 Fill = tuple[jax.Array, jax.Array]
 
@@ -108,9 +107,12 @@ def core_dropout(
     Raises:
         LensjaxError: exit 2 for another mode.
     """
-    if mode not in MODES:
+    if mode not in schema.DROPOUT_MODES:
         raise LensjaxError(
-            ExitCode.USAGE, f"unknown mode {mode!r}", "core_dropout.mode", f"Use {MODES}"
+            ExitCode.USAGE,
+            f"unknown mode {mode!r}",
+            "core_dropout.mode",
+            f"Use {schema.DROPOUT_MODES}",
         )
     median, sigma = (part[:, None, None, :] for part in fill)
     draw, noise = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)

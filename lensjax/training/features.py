@@ -10,13 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lensjax import schema
-from lensjax.training.preprocess import (
-    MAD_TO_SIGMA,
-    outer_statistics,
-    raw_robust,
-    ring_medians,
-    rings,
-)
+from lensjax.training.preprocess import outer_statistics, raw_robust, ring_medians, rings
 
 RADIUS = schema.radius_map().astype(np.float32)
 OUTSKIRTS = rings(np.array([28.0]), np.array([64.0]))  # r >= 28 px, corners included
@@ -47,7 +41,9 @@ def outskirts(stamps: jax.Array) -> jax.Array:
     (lensjax.checks.measure); tests/checks/test_measure.py holds the two together.
     """
     median = ring_medians(stamps, OUTSKIRTS)
-    sigma = MAD_TO_SIGMA * ring_medians(jnp.abs(stamps - median[:, :, None, :]), OUTSKIRTS)[:, 0]
+    sigma = (
+        schema.MAD_TO_SIGMA * ring_medians(jnp.abs(stamps - median[:, :, None, :]), OUTSKIRTS)[:, 0]
+    )
     values = jnp.clip((stamps - median[:, :, None, :]) / sigma[:, None, None, :], -4.0, 4.0)
     across = _correlation(values[:, :, 1:], values[:, :, :-1], _OUTSIDE[:, 1:] & _OUTSIDE[:, :-1])
     down = _correlation(values[:, 1:], values[:, :-1], _OUTSIDE[1:] & _OUTSIDE[:-1])

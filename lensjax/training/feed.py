@@ -25,7 +25,7 @@ from lensjax.progress import progress_bar
 from lensjax.schema import ExitCode, LensjaxError
 from lensjax.training import augment
 from lensjax.training import model as resnet
-from lensjax.training.preprocess import MIN_MAD, is_sound, preprocess
+from lensjax.training.preprocess import is_sound, preprocess
 from lensjax.training.step import Batch, Source
 
 CHUNK = 256  # stamps a call of preprocessing or evaluation on a CPU
@@ -91,7 +91,8 @@ def model_inputs(stamps: np.ndarray, *, name: str, clip: float, progress=None) -
 
     Raises:
         LensjaxError: exit 10 for a band that is not finite, or whose outer annulus has a MAD below
-            MIN_MAD of its range. Data checks say so before; here it cannot pass whatever the way.
+            schema.MIN_MAD_OF_RANGE of its range. Data checks say so before; here it cannot pass
+            whatever the way.
     """
 
     def prepared(x):
@@ -99,10 +100,10 @@ def model_inputs(stamps: np.ndarray, *, name: str, clip: float, progress=None) -
 
     inputs, sound = in_chunks(prepared, stamps, progress=progress)
     if not sound.all():
-        row, band = np.argwhere(~sound)[0]
+        (row, band), limit = np.argwhere(~sound)[0], schema.MIN_MAD_OF_RANGE
         raise LensjaxError(
             ExitCode.DATA_INVALID,
-            f"not finite, or a MAD of the outer annulus below {MIN_MAD:g} of the range",
+            f"not finite, or a MAD of the outer annulus below {limit:g} of the range",
             where=f"stamp {row}, band {schema.BANDS[band]}",
             remedy="Run the data checks: python phase0/run_all.py",
         )

@@ -17,9 +17,6 @@ from jax import lax
 from lensjax import schema
 from lensjax.schema import ExitCode, LensjaxError
 
-NAMES = ("raw_robust", "residual_radial_profile")
-MAD_TO_SIGMA = 1.4826  # of a normal distribution
-MIN_MAD = 1e-6  # of a band's range; below it the division would blow the band up
 GROUP = 16  # stamps worked on at once: their pixels stay in a core's cache
 BITS = 32
 LARGEST = np.int32(2**31 - 1)
@@ -98,7 +95,7 @@ def outer_statistics(stamps: jax.Array) -> tuple[jax.Array, jax.Array]:
     """
     median = ring_medians(stamps, OUTER)
     deviation = jnp.abs(stamps - median[:, :, None, :])
-    return median[:, 0], MAD_TO_SIGMA * ring_medians(deviation, OUTER)[:, 0]
+    return median[:, 0], schema.MAD_TO_SIGMA * ring_medians(deviation, OUTER)[:, 0]
 
 
 def _standardised(stamps: jax.Array) -> jax.Array:
@@ -123,18 +120,18 @@ def residual_radial_profile(stamps: jax.Array, clip: float = 100.0) -> jax.Array
 
 def is_sound(stamps: jax.Array) -> jax.Array:
     """Can the bands be divided by their noise: finite, and a MAD of the outer annulus of at least
-    MIN_MAD of the range? float32 [n, 64, 64, 3] -> bool [n, 3].
+    schema.MIN_MAD_OF_RANGE of the range? float32 [n, 64, 64, 3] -> bool [n, 3].
 
     NaN is asked for by name: compiled for a CPU, a maximum drops it (seen with jax 0.10.2).
     """
     finite = jnp.isfinite(stamps).all((1, 2))
     extent = stamps.max((1, 2)) - stamps.min((1, 2))
-    mad = outer_statistics(stamps)[1] / MAD_TO_SIGMA
-    return finite & (mad > 0) & (mad >= MIN_MAD * extent)
+    mad = outer_statistics(stamps)[1] / schema.MAD_TO_SIGMA
+    return finite & (mad > 0) & (mad >= schema.MIN_MAD_OF_RANGE * extent)
 
 
 def preprocess(stamps: jax.Array, name: str, clip: float) -> jax.Array:
-    """The preprocessing called `name`, one of NAMES.
+    """The preprocessing called `name`, one of schema.PREPROCESSINGS.
 
     Raises:
         LensjaxError: exit 2 for another name.
@@ -144,7 +141,10 @@ def preprocess(stamps: jax.Array, name: str, clip: float) -> jax.Array:
     if name == "residual_radial_profile":
         return residual_radial_profile(stamps, clip)
     raise LensjaxError(
-        ExitCode.USAGE, f"unknown preprocessing {name!r}", "preprocessing.name", f"Use {NAMES}"
+        ExitCode.USAGE,
+        f"unknown preprocessing {name!r}",
+        "preprocessing.name",
+        f"Use {schema.PREPROCESSINGS}",
     )
 
 

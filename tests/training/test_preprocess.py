@@ -9,7 +9,6 @@ from lensjax.schema import ExitCode, LensjaxError
 from lensjax.training import augment, feed
 from lensjax.training.preprocess import (
     ANNULI,
-    NAMES,
     preprocess,
     radial_profile,
     ring_medians,
@@ -40,7 +39,7 @@ def reference(stamps, name, clip):
 
 
 @pytest.mark.parametrize("clip", [100.0, 3.0])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", schema.PREPROCESSINGS)
 def test_is_the_reference(train_set, name, clip):
     stamps = train_set.stamps[:5]
     got, want = np.asarray(pre(stamps, name=name, clip=clip)), reference(stamps, name, clip)
@@ -68,7 +67,7 @@ def test_medians_are_those_of_numpy_to_the_bit(n):
         np.testing.assert_array_equal(got[:, k], want)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", schema.PREPROCESSINGS)
 def test_commutes_with_the_dihedral_group(train_set, name):
     stamps = np.repeat(train_set.stamps[:1], 8, axis=0)
     codes = np.arange(8, dtype=np.int32)
@@ -78,7 +77,7 @@ def test_commutes_with_the_dihedral_group(train_set, name):
     assert len(np.unique(np.asarray(turned_last).reshape(8, -1), axis=0)) == 8
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", schema.PREPROCESSINGS)
 def test_units_and_background_do_not_matter(train_set, name):
     stamps = train_set.stamps[:2]
     scaled = pre(1000 * stamps + 5, name=name, clip=100.0)

@@ -75,20 +75,14 @@ def bit_sum(planes: np.ndarray) -> np.ndarray:
     return planes.view(np.uint32).reshape(*planes.shape[:2], -1).sum(axis=-1, dtype=np.uint64)
 
 
-def outskirts_features(stamps: np.ndarray) -> np.ndarray:
-    """Noise level, background and lag-1 autocorrelations beyond r = 28 px: float32 [n, 12] of
-    `stamps`, float32 [n, 64, 64, 3] nanomaggies; columns OUTSKIRTS_COLUMNS. These carry the survey
-    (depth, PSF and pixel scale through the noise's correlation), not the galaxy.
+def _outskirts(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Outskirts in sigmas, zero inside r = 28 px and clipped, float32 [n, 3, 64, 64]; and noise
+    level, background and lag-1 autocorrelations there, [n, 12], OUTSKIRTS_COLUMNS. These carry the
+    survey (depth, PSF and pixel scale through the noise's correlation), not the galaxy.
 
     Evaluation measures the same of what it has on the accelerator (lensjax.training.features, in
     jax); the checks see every row before any run, in numpy, so that user data need no jax and are
     read once, in the pass that looks for damage. A test holds the two together."""
-    return measure(stamps).outskirts
-
-
-def _outskirts(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Outskirts in sigmas, zero inside r = 28 px and clipped, float32 [n, 3, 64, 64]; and the
-    features [n, 12]."""
     n, bands = planes.shape[:2]
     pixels = np.take(planes.reshape(n * bands, -1), _OUTSIDE_INDEX, axis=1)
     median = _middle(pixels)

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from lensjax import schema
 from lensjax.checks import measure as module
-from lensjax.checks.measure import OUTSKIRTS_COLUMNS, measure, outskirts_features
+from lensjax.checks.measure import OUTSKIRTS_COLUMNS, measure
 from lensjax.training import features
 
 OUTSIDE = schema.radius_map() >= 28
@@ -40,7 +40,7 @@ def reference(stamp):
 
 
 def test_outskirts_agree_with_a_plain_reference(stamps):
-    found = outskirts_features(stamps[:8])
+    found = measure(stamps[:8]).outskirts
     assert found.shape == (8, len(OUTSKIRTS_COLUMNS)) and found.dtype == np.float32
     np.testing.assert_allclose(found, [reference(s) for s in stamps[:8]], rtol=2e-4, atol=2e-5)
 
@@ -52,16 +52,16 @@ def test_outskirts_are_what_evaluation_stores_of_the_same_stamps(stamps):
     smooth = gaussian_filter(stamps, (0, 0.7, 0.7, 0))
     level = np.array([not name.startswith("autocorrelation") for name in OUTSKIRTS_COLUMNS])
     for kind in (stamps, smooth):
-        ours, theirs = outskirts_features(kind), np.asarray(features.outskirts(kind))
+        ours, theirs = measure(kind).outskirts, np.asarray(features.outskirts(kind))
         assert theirs.shape == ours.shape
         np.testing.assert_allclose(theirs[:, level], ours[:, level], atol=5e-3)
         np.testing.assert_allclose(theirs[:, ~level], ours[:, ~level], atol=0.04)
-    assert np.abs(outskirts_features(smooth) - outskirts_features(stamps)).min(axis=0)[2] > 0.3
+    assert np.abs(measure(smooth).outskirts - measure(stamps).outskirts).min(axis=0)[2] > 0.3
 
 
 def test_outskirts_do_not_see_an_arc(stamps):
     arc = np.where((schema.radius_map() < 20)[..., None], np.float32(5.0), np.float32(0.0))
-    np.testing.assert_array_equal(outskirts_features(stamps + arc), outskirts_features(stamps))
+    np.testing.assert_array_equal(measure(stamps + arc).outskirts, measure(stamps).outskirts)
 
 
 def test_chunks_and_memory_maps_change_nothing(stamps, tmp_path, monkeypatch):

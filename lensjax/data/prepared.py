@@ -139,6 +139,12 @@ def prepare(
     return folder
 
 
+def rows(root: Path, digest: str, reader: str) -> dict[str, int]:
+    """Number of rows of every prepared split. Raises LensjaxError (DATA_INVALID) as `load`."""
+    manifest = _manifest(folder_of(root, digest, resolve_reader(reader)))
+    return {split: recorded["n"] for split, recorded in manifest["splits"].items()}
+
+
 def load(root: Path, digest: str, split: str, reader: str) -> StampSet:
     """The StampSet of `split` as it was prepared, its content verified.
 

@@ -87,3 +87,9 @@ def load(job: Job, split: str) -> tuple[StampSet, np.ndarray]:
         *(split, len(stamps), stamps.reader, data.pairing, lenses, mask.sum() - lenses),
     )
     return stamps, mask
+
+
+def rows_of_largest(job: Job, splits: tuple[str, ...]) -> int:
+    """Rows of the largest of the prepared `splits`, without reading them."""
+    counts = prepared.rows(job.cache, job.data_digest, job.config.data.reader)
+    return max(counts[split] for split in splits)

@@ -55,9 +55,8 @@ def evaluate_best(
     variables = evaluated_variables(state)
     splits, spans = {}, []
     for split in SPLITS:
-        splits[split], found = _evaluate_split(job, trainer, variables, split)
+        splits[split], found = _evaluate_split(job, trainer, variables, split, stop)
         spans.append(found)
-        stop.raise_if_requested("evaluation")
     manifest = {
         "schema": "lensjax-eval-1",
         "splits": splits,
@@ -84,7 +83,7 @@ def evaluate_best(
 
 
 def _evaluate_split(
-    job: Job, trainer: Trainer, variables: resnet.Variables, split: str
+    job: Job, trainer: Trainer, variables: resnet.Variables, split: str, stop: StopRequest
 ) -> tuple[dict[str, Any], evaluate.Arrays]:
     """Arrays of one split; its entry of the manifest, and the arc columns."""
     stamps, mask = load(job, split)
@@ -99,6 +98,7 @@ def _evaluate_split(
             clip=job.config.preprocessing.clip,
             seed=job.config.seed,
             progress=bar,
+            stop=stop,
         )
     path = job.workdir.eval_arrays(split)
     entry = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from lensjax.job.data import load
+from lensjax.job.data import load, rows_of_largest
 from lensjax.job.job import Job
 from lensjax.progress import progress_bar
 from lensjax.runs.checkpoints import Checkpoints
@@ -53,6 +53,11 @@ def _train(
     config = job.config
     stamps, mask = load(job, "train")
     shape = {"name": config.preprocessing.name, "clip": config.preprocessing.clip}
+    hard_negatives = config.augment.hard_negative_fraction > 0
+    need = preflight.estimate_memory(
+        len(stamps), int(mask.sum()), rows_of_largest(job, ("val", "test")), hard_negatives
+    )
+    preflight.require_memory(need)
     with progress_bar(desc="preprocess train", total=len(stamps), unit="stamp") as bar:
         feed = TrainFeed(
             stamps,
@@ -60,13 +65,14 @@ def _train(
             trainer.mesh,
             seed=config.seed,
             batch_size=config.batch_size,
-            hard_negatives=config.augment.hard_negative_fraction > 0,
+            hard_negatives=hard_negatives,
             progress=bar,
             **shape,
         )
     del stamps
     val, val_mask = load(job, "val")
-    inputs = model_inputs(val.stamps[val_mask], **shape)
+    with progress_bar(desc="preprocess val", total=int(val_mask.sum()), unit="stamp") as bar:
+        inputs = model_inputs(val.stamps[val_mask], progress=bar, **shape)
     labels, eval_stamps = val.table["label"][val_mask], 2 * len(val)
     del val
     if meta["step"] == 0:
@@ -80,6 +86,7 @@ def _train(
             val_labels=labels,
             eval_stamps=eval_stamps,
             workdir=job.workdir.path,
+            memory=need,
         )
         write_json(job.workdir.preflight, report)
         preflight.raise_if_failed(report)

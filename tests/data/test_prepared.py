@@ -223,6 +223,12 @@ def test_preparing_again_changes_nothing(sets, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
+def test_rows_are_known_without_reading(sets, tmp_path):
+    prepare(sets, tmp_path, DIGEST, "arrays")
+    expected = {split: len(made) for split, made in sets.items()}
+    assert prepared.rows(tmp_path, DIGEST, "arrays") == expected
+
+
 def test_a_split_that_was_not_prepared(sets, tmp_path):
     prepare(sets, tmp_path, DIGEST, "arrays")
     with pytest.raises(LensjaxError, match="'val' was not prepared"):

@@ -110,6 +110,9 @@ class Parser(argparse.ArgumentParser):
         for name in named:
             if named.count(name) > 1:
                 usage(f"{name} is given twice", remedy="Give it once")
+        for name in named:  # before argparse says that a misspelt flag is missing
+            if name not in self.flags():
+                usage(f"unknown flag {name}", remedy=nearest(name, self.flags()))
         flags, unknown = self.parse_known_args(rest)
         for word in unknown:
             if word.startswith("-"):

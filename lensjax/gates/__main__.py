@@ -128,7 +128,8 @@ def _put(workdir: Path, judged: Mapping[str, Any]) -> None:
         difference = "no JSON object" if old is None else first_difference(old, parsed(content))
         _say(
             f"{path}: was not what the arrays give ({difference or 'its layout'}): edited, or of "
-            "other versions of the libraries. Written anew"
+            "other versions of the libraries. Written anew; a report.html made before shows the "
+            "old one until python -m lensjax.report writes it again"
         )
 
 

@@ -18,6 +18,7 @@ from lensjax.schema import printable
 Entry = Mapping[str, Any]
 
 _COLUMNS = ("gate", "verdict", "value", "95 % interval", "needs", "role", "pos/neg", "bricks", "")
+_DECIDES = "The colour is of the required gates alone; reported ones are there to be read."
 _RIGHT = (2, 6, 7)  # columns that are numbers
 
 
@@ -36,7 +37,7 @@ def table(judged: Entry) -> str:
     notes = [f"  {name}: {note}" for name, gate in ranked if (note := beside(gate))]
     if notes:
         lines += ["", "beside the gates", *notes]
-    return "\n".join(printable(line) for line in [*lines, "", *last])
+    return "\n".join(printable(line) for line in [*lines, "", _DECIDES, *last])
 
 
 def beside(gate: Entry) -> str:

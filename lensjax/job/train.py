@@ -58,7 +58,8 @@ def _train(
         len(stamps), int(mask.sum()), rows_of_largest(job, ("val", "test")), hard_negatives
     )
     preflight.require_memory(need)
-    with progress_bar(desc="preprocess train", total=len(stamps), unit="stamp") as bar:
+    kept = len(stamps) if hard_negatives else int(mask.sum())
+    with progress_bar(desc="preprocess train", total=kept, unit="stamp") as bar:
         feed = TrainFeed(
             stamps,
             mask,

@@ -11,7 +11,7 @@ from typing import Any
 from lensjax import gates
 from lensjax.job.job import Job
 from lensjax.progress import progress_bar
-from lensjax.report import write_report
+from lensjax.report import SECTIONS, write_report
 from lensjax.runs.logs import say
 from lensjax.runs.results import write_results
 from lensjax.schema import ExitCode
@@ -31,7 +31,7 @@ def judge(job: Job) -> ExitCode:
         best_auroc=manifest["best_auroc"],
         gates=judged,
     )
-    with progress_bar(desc="report", unit="section") as bar:
+    with progress_bar(desc="report", total=SECTIONS, unit="section") as bar:
         report = write_report(workdir.path, bar.update)
     say(gates.table(judged))
     say(_population_line(manifest))
@@ -45,5 +45,5 @@ def _population_line(manifest: dict[str, Any]) -> str:
     parts = [f"{manifest['mode']} test stamps, {manifest['preprocessing']}"]
     for key, (name, unit) in spans.items():
         span = manifest["population"].get(key)
-        parts.append(f"{name} {span[0]:g}-{span[1]:g}{unit}" if span else f"{name} not known")
+        parts.append(f"{name} {span[0]:.3g}-{span[1]:.3g}{unit}" if span else f"{name} not known")
     return "population: " + ", ".join(parts)

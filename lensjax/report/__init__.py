@@ -6,6 +6,6 @@ It reads what a run wrote and judges nothing; only commands import it.
     write_report(Path("runs/b3"))             # runs/b3/report.html, runs/b3/figures/*
 """
 
-from lensjax.report.page import write_report
+from lensjax.report.page import SECTIONS, write_report
 
-__all__ = ["write_report"]
+__all__ = ["SECTIONS", "write_report"]

@@ -22,6 +22,7 @@ from lensjax.report.words import shortened
 log = logging.getLogger(__name__)
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+SECTIONS = 7  # of a page on which nothing is missing
 _CSS = Path(__file__).with_name("page.css")
 
 

@@ -201,5 +201,6 @@ def _set_aside(folder: Path) -> Path | None:
 def _how_to_undo(folder: Path, attic: Path) -> str:
     undo = f"mv {shlex.quote(str(attic))}/* {shlex.quote(str(folder))}/"
     return printable(
-        f"--fresh: the earlier run is in {attic}. To undo, empty the workdir, then: {undo}"
+        f"--fresh: the earlier run is in {attic}. To undo, move all else in {folder} elsewhere "
+        f"(not the attic: it is the run), then: {undo}"
     )

@@ -161,6 +161,13 @@ def train(
                 raise LensjaxError(
                     ExitCode.STOPPED, f"stopped on request at step {step}", "", "Run again to go on"
                 )
+    if meta["epoch"] < plan.epochs:
+        log.info(
+            "no better validation AUROC for %d epochs: training ends with epoch %d of %d",
+            meta["stale"],
+            meta["epoch"],
+            plan.epochs,
+        )
     checkpoints.wait()
     return meta
 

@@ -459,3 +459,9 @@ def test_the_report_needs_no_pyplot_and_no_jax():
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     assert found.stdout.strip() == ""
+
+
+def test_a_bar_over_the_sections_knows_how_many_there_are(copied):
+    advanced = []
+    write_report(copied, lambda: advanced.append(1))
+    assert len(advanced) == page.SECTIONS

@@ -44,6 +44,11 @@ def check_data(job: Job) -> Summary:
     if summary is not None and summary.all_passed and ready:
         log.info("data, protocol and checks are unchanged since phase 0 passed")
     else:
+        log.info(
+            "simulating the default data, once (the simulator is compiled first)"
+            if simulated
+            else f"reading all stamps of {data.root}"
+        )
         sets, findings = read_sets(job.source)
         summary = run_checks(
             sets,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import re
 import struct
 import zlib
@@ -26,6 +27,7 @@ from lensjax.schema import ExitCode, LensjaxError
 MAX_BLOB_BYTES = 4 * 2**20  # a stamp is 48 KiB; a float64 one of 128 x 128 x 3 is 384 KiB
 MAX_MEMBER_BYTES = 2**20
 MAX_MEMBERS = 16
+MAX_HEADER_BYTES = 4096  # of an npy array
 _STORED, _DEFLATED = 0, 8
 _EOCD = struct.Struct("<4sHHHHIIH")
 _CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
@@ -58,7 +60,7 @@ def read_npz(blob: bytes | memoryview, allowed: Collection[str]) -> dict[str, np
     if len(data) > MAX_BLOB_BYTES:
         raise refused(f"{len(data)} bytes where a stamp has under {MAX_BLOB_BYTES}")
     if data[:2] == b"\x1f\x8b":
-        data = memoryview(_gunzip(data))
+        data = memoryview(gunzip(data, MAX_BLOB_BYTES))
     if data[:2] != b"PK":
         raise _not_npz(data)
     members = _directory(data)
@@ -92,14 +94,16 @@ def _not_npz(data: memoryview) -> LensjaxError:
     return damaged(f"not an npz ({len(data)} bytes beginning {bytes(data[:4])!r})")
 
 
-def _gunzip(data: memoryview) -> bytes:
+def gunzip(data: bytes | memoryview, limit: int) -> bytes:
+    """What one gzip stream unpacks to. Raises LensjaxError: REFUSED_INPUT beyond `limit` bytes,
+    DATA_INVALID for a damaged or truncated stream, or one with anything after it."""
     stream = zlib.decompressobj(31)
     try:
-        plain = stream.decompress(data, MAX_BLOB_BYTES + 1)
+        plain = stream.decompress(data, limit + 1)
     except zlib.error as error:
         raise damaged(f"damaged gzip: {error}") from error
-    if len(plain) > MAX_BLOB_BYTES:
-        raise refused(f"gzip unpacks to more than {MAX_BLOB_BYTES} bytes")
+    if len(plain) > limit:
+        raise refused(f"gzip unpacks to more than {limit} bytes")
     if not stream.eof:
         raise damaged("truncated gzip")
     if stream.unused_data:
@@ -199,41 +203,66 @@ def _payload(data: memoryview, member: _Member, start: int) -> bytes | memoryvie
 
 def _array(plain: bytes | memoryview, name: str) -> np.ndarray:
     """The array of one npy member, its header checked against the bytes that are there."""
+    header = npy_header(plain, f"member {name!r}")
+    there = len(plain) - header.begin
+    if header.size != there:
+        raise refused(
+            f"the npy header of member {name!r} claims {header.count} elements in {there} bytes"
+        )
+    flat = np.frombuffer(plain, header.dtype, header.count, header.begin)
+    return flat.reshape(header.shape, order="F" if header.fortran else "C")
+
+
+class NpyHeader(NamedTuple):
+    """What an npy header says: the elements begin at byte `begin`."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    fortran: bool
+    begin: int
+
+    @property
+    def count(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all elements."""
+        return self.count * self.dtype.itemsize
+
+
+def npy_header(plain: bytes | memoryview, what: str) -> NpyHeader:
+    """The header of npy bytes (`plain` may end after it), called `what` in messages.
+
+    Raises LensjaxError: DATA_INVALID for what is no npy array of version 1 or 2, REFUSED_INPUT
+    for pickled objects, negative sides and headers that numpy does not write."""
     head = bytes(plain[:12])
     if head[:6] != b"\x93NUMPY" or len(plain) < 12 or head[6] not in (1, 2):
-        raise damaged(f"member {name!r} is not an npy array of version 1 or 2")
+        raise damaged(f"{what} is not an npy array of version 1 or 2")
     wide = head[6] == 2
     length = int.from_bytes(head[8:12] if wide else head[8:10], "little")
     begin = (12 if wide else 10) + length
-    if length > 4096 or begin > len(plain):
-        raise refused(f"the npy header of member {name!r} claims {length} bytes")
-    dtype, shape, fortran = _npy_header(bytes(plain[12 if wide else 10 : begin]), name)
+    if length > MAX_HEADER_BYTES or begin > len(plain):
+        raise refused(f"the npy header of {what} claims {length} bytes")
+    dtype, shape, fortran = _npy_header(bytes(plain[12 if wide else 10 : begin]), what)
     if dtype.hasobject:
-        raise refused(f"member {name!r} holds pickled objects")
-    count = 1
-    for side in shape:
-        if side < 0:
-            raise refused(f"the npy header of member {name!r} has a negative side")
-        count *= side
-    if count * dtype.itemsize != len(plain) - begin or dtype.itemsize == 0:
-        raise refused(
-            f"the npy header of member {name!r} claims {count} elements in "
-            f"{len(plain) - begin} bytes"
-        )
-    flat = np.frombuffer(plain, dtype, count, begin)
-    return flat.reshape(shape, order="F" if fortran else "C")
+        raise refused(f"{what} holds pickled objects")
+    if min(shape, default=0) < 0 or dtype.itemsize == 0:
+        raise refused(f"the npy header of {what} has a negative side or empty elements")
+    return NpyHeader(dtype, shape, fortran, begin)
 
 
 @functools.lru_cache(maxsize=256)
-def _npy_header(header: bytes, name: str) -> tuple[np.dtype, tuple[int, ...], bool]:
+def _npy_header(header: bytes, what: str) -> tuple[np.dtype, tuple[int, ...], bool]:
     """dtype, shape and Fortran order of an npy header (headers repeat: cached). Numpy evaluates
     the header as a Python literal; here it must look as numpy writes it."""
     match = _HEADER.fullmatch(header)
     if not match:
-        raise refused(f"the npy header of member {name!r} cannot be read: {header[:60]!r}")
+        raise refused(f"the npy header of {what} cannot be read: {header[:60]!r}")
     try:
         dtype = np.dtype(match["descr"].decode())
     except TypeError as error:
-        raise refused(f"the npy header of member {name!r} has no known dtype: {error}") from error
+        raise refused(f"the npy header of {what} has no known dtype: {error}") from error
     shape = tuple(int(side) for side in match["shape"].split(b",") if side.strip())
     return dtype, shape, match["fortran"] == b"True"

@@ -45,8 +45,15 @@ def experiment(name: str, variant: str) -> ConfigDict:
     config.deterministic = False  # ask the accelerator for bitwise repeatable kernels
 
     config.data = ConfigDict()
-    config.data.source = "sim"  # sim, parquet
+    config.data.source = "sim"  # sim, parquet, fits, npz, npy, hdf5
     config.data.root = config_dict.placeholder(str)  # folder of train/, val/, test/
+    config.data.manifest = config_dict.placeholder(str)  # of python -m lensjax.data split
+    config.data.unit = ""  # of fits, npz, npy, hdf5; empty: the files say it
+    config.data.zero_point = config_dict.placeholder(float)  # magnitude of one unit (a second)
+    config.data.pixel_scale_arcsec = config_dict.placeholder(float)  # likewise
+    config.data.bands = ""  # of cubes, as grz; empty: the files say it
+    config.data.resample = False  # of fits: to 0.262 arcsec a pixel
+    config.data.workers = 0  # processes that read and check; 0: one a processor
     config.data.anchors = config_dict.placeholder(str)  # CSV of real lenses, for phase 0
     config.data.contaminants = config_dict.placeholder(str)  # CSV of real look-alikes, likewise
     config.data.cache_dir = "~/.cache/lensjax"  # prepared sets, once each

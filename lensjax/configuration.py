@@ -26,7 +26,7 @@ from ml_collections import ConfigDict as Config
 
 from lensjax import schema
 from lensjax.data.prepared import READERS, resolve_reader
-from lensjax.data.source import SOURCES
+from lensjax.data.source import SIMULATED, SOURCES
 from lensjax.schema import ExitCode, LensjaxError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +44,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.pairs": (0, math.inf),
     "data.lookalikes": (0, math.inf),
     "data.hosts_per_brick": (1, math.inf),
+    "data.zero_point": (0, 100),
+    "data.pixel_scale_arcsec": (0.01, 10),
+    "data.workers": (0, 1024),
     "model.width": (1, math.inf),
     "model.asinh_softening": (0, math.inf),
     "preprocessing.clip": (1e-6, math.inf),
@@ -67,6 +70,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "model.conv": schema.CONVOLUTIONS,
     "model.dtype": schema.MODEL_DTYPES,
 }
+_MAY_BE_NONE = ("data.proportions", "data.zero_point", "data.pixel_scale_arcsec")
 SPANS = {"population.theta_e": 3.0, "population.arc_snr": 1e4}  # 0 < low <= high <= this
 # What the name of the config file and its variant decide: set by hand, they would make a run
 # something that it is not.
@@ -167,9 +171,9 @@ def load_config(spec: str, overrides: Sequence[tuple[str, str]] = ()) -> Config:
     for field, text in overrides:
         _set(config, field, text)
     check_values(config, str(path))
-    if config.data.root is not None and config.data.source == "sim":
+    if config.data.root is not None and config.data.source == SIMULATED:
         config.data.source = "parquet"
-    if config.data.source != "sim" and "data.proportions" not in dict(overrides):
+    if config.data.source != SIMULATED and "data.proportions" not in dict(overrides):
         with config.unlocked(), config.ignore_type():
             config.data.proportions = None  # the user's own: measured, and enforced when stated
     _check_use(config)
@@ -185,7 +189,7 @@ def check_values(config: Config, where: str = "the config") -> None:
             usage(f"lacks the field {name}", where, "configs/common.py has them all")
     for name, (low, high) in RANGES.items():
         value = values[name]
-        if name == "data.proportions" and value is None:
+        if value is None and name in _MAY_BE_NONE:
             continue
         for number in value if isinstance(value, tuple) else (value,):
             if not (_is_number(number) and low <= number <= high):
@@ -229,8 +233,9 @@ def _is_number(value: Any) -> bool:
 
 def _check_use(config: Config) -> None:
     """What the values stand for must be there: root, reader, protocol, cache folder."""
-    if config.data.source == "parquet" and not config.data.root:
-        usage("data.source=parquet needs data.root", remedy="--config.data.root=DIR")
+    source = config.data.source
+    if source != SIMULATED and not config.data.root:
+        usage(f"data.source={source} needs data.root", remedy="--config.data.root=DIR")
     if config.data.reader != "auto":
         resolve_reader(config.data.reader)
     # whoever loads a config reads the protocol anyhow; the import of this file alone stays light

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,10 @@ def checks_digest(
     simulated: bool,
     anchors: str | None = None,
     contaminants: str | None = None,
-    label_digests: Mapping[str, str] | None = None,
+    record: str | None = None,
 ) -> str:
     """SHA-256, in hex, of the checks' source and of all that they are told beside the data and
-    the protocol (the catalogues by content)."""
+    the protocol (the catalogues by content; `record`: digest of the data root's manifest)."""
     sha = hashlib.sha256(b"lensjax checks 1\n")
     used = (stamps, stampset, schema, logistic, statistics)
     sources = [*Path(__file__).parent.glob("*.py"), *map(_source, used)]
@@ -46,7 +46,7 @@ def checks_digest(
         "simulated": bool(simulated),
         "anchors": _file_digest(anchors),
         "contaminants": _file_digest(contaminants),
-        "label_digests": dict(label_digests or {}),
+        "record": record,
     }
     sha.update(json.dumps(told, sort_keys=True).encode())
     return sha.hexdigest()

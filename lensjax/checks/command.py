@@ -18,10 +18,10 @@ from rich.console import Console
 from lensjax import configuration, gates
 from lensjax.checks.cache import store_summary
 from lensjax.checks.result import CHECKS, Summary
-from lensjax.checks.run import read_sets, run_checks
+from lensjax.checks.run import record_of, run_checks, scan_source
+from lensjax.checks.scan import scan_sets
 from lensjax.data import prepared
-from lensjax.data.source import open_source
-from lensjax.data.stampset import Finding
+from lensjax.data.source import SIMULATED, open_source
 from lensjax.runs.files import write_json
 from lensjax.runs.logs import run_command
 from lensjax.schema import ExitCode, LensjaxError
@@ -73,7 +73,7 @@ def _main(argv: Sequence[str], only: Collection[str], out: str | None) -> int:
 
 def _check(config: configuration.Config, only: Collection[str]) -> Summary:
     protocol = gates.load_protocol(configuration.protocol_path(config))
-    simulated = config.data.source == "sim"
+    simulated = config.data.source == SIMULATED
     told = {
         "protocol": protocol.document,
         "protocol_digest": protocol.digest,
@@ -84,20 +84,23 @@ def _check(config: configuration.Config, only: Collection[str]) -> Summary:
         "only": only,
     }
     if set(only) <= WITHOUT_DATA:
-        return run_checks({}, [], data_digest="", **told)
+        return run_checks(scan_sets({}), data_digest="", **told)
     source = open_source(config.data, config.population)
-    digest, reader = source.digest(), config.data.reader
-    cache_dir = Path(config.data.cache_dir).expanduser()
+    reader, cache_dir = config.data.reader, Path(config.data.cache_dir).expanduser()
     # A user's files are read each time, so that what is checked is what lies there now.
-    if simulated and prepared.is_prepared(cache_dir, digest, reader):
-        findings: list[Finding] = []
-        sets = {split: prepared.load(cache_dir, digest, split, reader) for split in source.splits()}
+    if simulated and prepared.is_prepared(cache_dir, source.digest(), reader):
+        sets = {
+            split: prepared.load(cache_dir, source.digest(), split, reader)
+            for split in source.splits()
+        }
+        scan = scan_sets(sets)
     else:
-        sets, findings = read_sets(source)
-    summary = run_checks(sets, findings, data_digest=digest, **told)
+        scan, sets = scan_source(source, workers=config.data.workers)
+    digest = source.digest()  # of files: known from the scan
+    summary = run_checks(scan, data_digest=digest, record=record_of(source), **told)
     if set(only) == set(CHECKS):
         store_summary(cache_dir, summary)
-        if simulated and summary.all_passed:
+        if simulated and sets and summary.all_passed:
             name = f"simulated_{config.variant}"
             prepared.prepare(sets, cache_dir, digest, reader, config=name)
     return summary

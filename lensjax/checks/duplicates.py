@@ -1,13 +1,14 @@
 """Is any stamp there twice: by id, by content, turned or mirrored, or with a little noise?
 
 Copies across splits or across hosts are errors; within one host of one split (controls shared
-by the rows of a host) they are counted. Content is found by a sum over pixels that no turn can
-change, near-copies by a fingerprint of the sky noise outside r = 28 px, which an injected arc does
-not change; both are then confirmed on the pixels. Cannot see a copy shifted by part of a pixel.
+by the rows of a host) they are counted. Content is found by 128-bit sums over pixels that no turn
+can change, near-copies by a fingerprint of the sky noise outside r = 28 px, which an injected arc
+does not change, confirmed on the pixels. Cannot see a copy shifted by part of a pixel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +17,14 @@ from scipy.spatial import KDTree
 from lensjax import schema
 from lensjax.checks.measure import OUTSKIRTS_RADIUS, Measured
 from lensjax.checks.result import Outcome
-from lensjax.checks.rows import Rows, codes
+from lensjax.checks.rows import Rows
 from lensjax.data.stampset import Finding
 from lensjax.schema import ExitCode
 
 FINGERPRINT_RADIUS = 0.3  # noise copies up to 0.05 sky sigma; unrelated stamps are about 5 apart
 SAME_HOST_CELL = 0.1  # within one host of one split, fingerprints in one cell count once
 NEIGHBOURS = 8
+CONFIRMED_AT_ONCE = 512  # pairs whose pixels are in memory together, 50 MB
 MIN_CORRELATION = 0.7  # of second differences beyond r = 28 px; unrelated noise: 0.00 +- 0.01
 _OUTSIDE = schema.radius_map() >= OUTSKIRTS_RADIUS
 
@@ -35,13 +37,16 @@ class _Copies(NamedTuple):
     within_host: int
 
 
-def check_duplicates(rows: Rows, measured: Measured) -> Outcome:
+def check_duplicates(
+    rows: Rows, measured: Measured, fetch: Callable[[np.ndarray], np.ndarray]
+) -> Outcome:
     """ERROR (exit 10) for repeated stamp ids; ERROR (exit 11) for copies, exact, turned or noisy,
-    across splits or hosts; NOTE with their number for copies within one host of one split."""
+    across splits or hosts; NOTE with their number for copies within one host of one split.
+    `fetch(rows)` gives pixels, float32 [k, 64, 64, 3]."""
     findings = _repeated_ids(rows)
-    group = rows.host * len(schema.SPLITS) + rows.split  # one host of one split
+    group = rows.host.astype(np.int64) * len(schema.SPLITS) + rows.split  # one host of one split
     copies = _exact_copies(rows, measured, group)
-    near = _near_copies(rows, measured, group, copies.representative)
+    near = _near_copies(rows, measured, group, copies.representative, fetch)
     findings += copies.findings + near
     unmeasured = int(np.isnan(measured.fingerprint).any(axis=1).sum())
     notes = []
@@ -61,54 +66,41 @@ def check_duplicates(rows: Rows, measured: Measured) -> Outcome:
 
 
 def _repeated_ids(rows: Rows) -> list[Finding]:
-    ids = rows.table["stamp_id"]
-    order = np.argsort(ids, kind="stable")
-    again = np.flatnonzero(ids[order][1:] == ids[order][:-1])
+    order = np.argsort(rows.stamp_id, kind="stable")
+    ids = rows.stamp_id[order]
+    again = np.flatnonzero(ids[1:] == ids[:-1])
     return [
         Finding(
             "duplicates",
             "ERROR",
-            f"stamp id {ids[order[i]]} is used twice",
+            f"stamp id {rows.name(order[i])} is used twice",
             f"{rows.where(order[i])} and {rows.where(order[i + 1])}",
             ExitCode.DATA_INVALID,
         )
-        for i in again
+        for i in again.tolist()
     ]
 
 
 def _exact_copies(rows: Rows, measured: Measured, group: np.ndarray) -> _Copies:
-    """Copies under the 8 turns and mirrorings: candidates by equal sums, confirmed by pixels."""
-    key = codes(np.ascontiguousarray(measured.pixel_sum).view("V24").reshape(-1))
-    order = np.argsort(key, kind="stable")
-    starts = np.flatnonzero(np.diff(key[order], prepend=-1))
+    """Copies under the 8 turns and mirrorings: the same content; the same layout too if not
+    turned."""
+    order = np.lexsort(measured.content.T)
+    content = measured.content[order]
+    starts = np.flatnonzero(np.append(True, (content[1:] != content[:-1]).any(axis=1)))
     sizes = np.diff(starts, append=len(order))
     representative = np.arange(len(rows))
     findings: list[Finding] = []
     within_host = 0
     for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
-        originals: list[tuple[int, np.ndarray]] = []
-        for row in order[start : start + size]:
-            stamp = rows.stamps(np.array([row]))[0]
-            found = _original(stamp, originals)
-            if found is None:
-                originals.append((row, stamp))
-                continue
-            first, how = found
+        first, *others = np.sort(order[start : start + size]).tolist()
+        for row in others:
             representative[row] = first
             if group[row] == group[first]:
                 within_host += 1
-            else:
-                findings.append(_leak(rows, row, first, how))
+                continue
+            same = measured.layout[row] == measured.layout[first]
+            findings.append(_leak(rows, row, first, "copy" if same else "turned or mirrored copy"))
     return _Copies(np.unique(representative), findings, within_host)
-
-
-def _original(stamp: np.ndarray, originals: list) -> tuple[int, str] | None:
-    """Row of the first of `originals` that `stamp` copies, and how."""
-    for row, other in originals:
-        for k, turned in enumerate(dihedral(stamp)):
-            if np.array_equal(turned, other):
-                return row, "copy" if k == 0 else "turned or mirrored copy"
-    return None
 
 
 def dihedral(stamp: np.ndarray) -> list[np.ndarray]:
@@ -118,7 +110,11 @@ def dihedral(stamp: np.ndarray) -> list[np.ndarray]:
 
 
 def _near_copies(
-    rows: Rows, measured: Measured, group: np.ndarray, candidates: np.ndarray
+    rows: Rows,
+    measured: Measured,
+    group: np.ndarray,
+    candidates: np.ndarray,
+    fetch: Callable[[np.ndarray], np.ndarray],
 ) -> list[Finding]:
     """Pairs of different hosts or splits with nearly equal fingerprints, confirmed by pixels."""
     candidates = candidates[np.isfinite(measured.fingerprint[candidates]).all(axis=1)]
@@ -130,10 +126,20 @@ def _near_copies(
     candidates = candidates[np.sort(first)]
     if len(candidates) < 2:
         return []
-    pairs = _close(measured.fingerprint[candidates].astype(np.float64), group[candidates])
+    pairs = candidates[_close(measured.fingerprint[candidates], group[candidates])]
     findings = []
-    for i, j in candidates[pairs]:
-        stamps = rows.stamps(np.array([i, j]))
+    for start in range(0, len(pairs), CONFIRMED_AT_ONCE):
+        part = pairs[start : start + CONFIRMED_AT_ONCE]
+        wanted = np.unique(part)
+        pixels = fetch(wanted)
+        findings += _confirmed(rows, part, pixels[np.searchsorted(wanted, part)])
+    return findings
+
+
+def _confirmed(rows: Rows, pairs: np.ndarray, pixels: np.ndarray) -> list[Finding]:
+    """A finding for each of `pairs` [k, 2] whose pixels [k, 2, 64, 64, 3] share their sky noise."""
+    findings = []
+    for (i, j), stamps in zip(pairs.tolist(), pixels, strict=True):
         correlation = max(_correlation(turned, stamps[1]) for turned in dihedral(stamps[0]))
         if correlation >= MIN_CORRELATION:
             how = f"near copy (sky noise correlates by {correlation:.3f})"
@@ -181,12 +187,8 @@ def _curvature(image: np.ndarray, along: np.ndarray) -> np.ndarray:
 
 
 def _leak(rows: Rows, row: int, first: int, how: str) -> Finding:
-    table = rows.table
-    what = "splits" if table["split"][row] != table["split"][first] else "hosts"
-    cause = (
-        f"{table['stamp_id'][row]} is a {how} of {table['stamp_id'][first]}, across {what} "
-        f"({table['split'][first]} {table['lrg_id'][first]}, "
-        f"{table['split'][row]} {table['lrg_id'][row]})"
-    )
+    what = "splits" if rows.split[row] != rows.split[first] else "hosts"
+    homes = (f"{schema.SPLITS[rows.split[k]]} {rows.hosts[rows.host[k]]}" for k in (first, row))
+    cause = f"{rows.name(row)} is a {how} of {rows.name(first)}, across {what} ({', '.join(homes)})"
     where = f"{rows.where(first)} and {rows.where(row)}"
     return Finding("duplicates", "ERROR", cause, where, ExitCode.LEAK)

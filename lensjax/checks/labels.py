@@ -6,15 +6,15 @@ stamps exchanged with their controls are found by the pairs check.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-
 import numpy as np
 
+from lensjax import schema
 from lensjax.checks.result import Outcome
-from lensjax.checks.rows import Rows
-from lensjax.data.stampset import Finding, StampSet, validate_table
-from lensjax.schema import ExitCode, LensjaxError
+from lensjax.checks.rows import ARC_NUMBERS, Rows
+from lensjax.checks.scan import label_digests
+from lensjax.data.rows import STAMP_KINDS
+from lensjax.data.stampset import Finding
+from lensjax.schema import ExitCode
 
 # Columns that strata and shortcut checks use: allowed interval, and whether they may be unknown
 # (NaN) in some rows only.
@@ -29,45 +29,50 @@ RANGES = {
 ARC_RANGES = {"theta_e_arcsec": (0.0, 30.0), "arc_snr": (0.0, 1e5)}
 
 
-def label_digest(stamp_set: StampSet) -> str:
-    """SHA-256, in hex, over (stamp_id, label) of each row in the order of stamp_id."""
-    ids, labels = stamp_set.table["stamp_id"], stamp_set.table["label"]
-    order = np.argsort(ids, kind="stable")
-    sha = hashlib.sha256()
-    for stamp_id, label in zip(ids[order].tolist(), labels[order].tolist(), strict=True):
-        sha.update(f"{stamp_id}\t{label}\n".encode())
-    return sha.hexdigest()
-
-
-def check_labels(rows: Rows, recorded: Mapping[str, str] | None = None) -> Outcome:
+def check_labels(rows: Rows) -> Outcome:
     """ERROR (exit 10) for labels other than 0 and 1, for kinds or arc columns that contradict the
-    label, for values out of range and for arc columns known in some positives only; ERROR
-    (exit 12) where the label digest of a split differs from `recorded` (split -> label_digest)."""
-    findings = []
-    try:
-        validate_table(rows.table)
-    except LensjaxError as error:
-        findings.append(Finding("labels", "ERROR", error.what, error.where, error.code))
-    digests = {name: label_digest(stamp_set) for name, stamp_set in rows.sets.items()}
-    for name, digest in (recorded or {}).items():
-        if digests.get(name, digest) != digest:
-            cause = (
-                f"label column differs from the manifest ({digests[name][:12]}, was {digest[:12]})"
-            )
-            findings.append(Finding("labels", "ERROR", cause, name, ExitCode.MISMATCH))
-    positive = rows.table["label"] == 1
+    label, for values out of range and for arc columns known in some positives only. What differs
+    from the manifest of the data root (exit 12) the scan has found."""
+    findings = _contradictions(rows)
+    positive = rows.label == 1
     for column, limits in ARC_RANGES.items():
         findings += _column(rows, column, limits, positive, partly=True)
     for column, limits in RANGES.items():
         findings += _column(rows, column, limits, np.ones(len(rows), bool), partly=False)
-    kinds, number = np.unique(rows.table["negative_kind"][~positive], return_counts=True)
+    kinds, number = np.unique(rows.kind[~positive], return_counts=True)
+    names = [STAMP_KINDS[k] for k in kinds]
     counts = {
         "positives": int(positive.sum()),
-        "negatives": dict(zip(kinds.tolist(), number.tolist(), strict=True)),
-        "label_digests": digests,
+        "negatives": dict(zip(names, number.tolist(), strict=True)),
+        "label_digests": label_digests(rows),
     }
     message = f"{counts['positives']} positives, {int((~positive).sum())} negatives."
     return Outcome(message, tuple(findings), counts)
+
+
+def _contradictions(rows: Rows) -> list[Finding]:
+    """One finding for each rule of the table (stampset.validate_table) that a row breaks."""
+    positive = rows.label == 1
+    wrong = {
+        "label holds values other than 0 and 1": (rows.label != 0) & ~positive,
+        f"negative_kind holds values other than {schema.NEGATIVE_KINDS}": rows.kind < 0,
+        "negative_kind must be empty where, and only where, label is 1": (rows.kind == 0)
+        != positive,
+    }
+    for name in ARC_NUMBERS:
+        known = ~np.isnan(rows.numbers[name])
+        wrong[f"{name} must be NaN where label is 0"] = known & ~positive
+    return [
+        Finding(
+            "labels",
+            "ERROR",
+            f"column {what}",
+            rows.where(int(np.flatnonzero(bad)[0])),
+            ExitCode.DATA_INVALID,
+        )
+        for what, bad in wrong.items()
+        if bad.any()
+    ]
 
 
 def _column(
@@ -75,7 +80,7 @@ def _column(
 ) -> list[Finding]:
     """Findings on one column among the rows `among`; unknown (NaN) in some rows is an ERROR if
     `partly`, because strata would quietly lose them, else a NOTE."""
-    values = rows.table[column]
+    values = rows.numbers[column]
     unknown = np.isnan(values) & among
     with np.errstate(invalid="ignore"):
         outside = among & ~unknown & ~((values >= limits[0]) & (values <= limits[1]))

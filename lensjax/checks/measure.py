@@ -1,24 +1,22 @@
-"""One pass over the pixels: all that the checks need to know of each stamp.
+"""One look at the pixels: all that the checks need to know of each stamp and of each pair.
 
-Not a check. Works through memory-mapped stamps in chunks small enough for the processor's
-cache (about 0.15 ms a stamp on one core), so that a set larger than memory can be measured.
+Not a check. Works on blocks small enough for the processor's cache, in any process; what it
+returns of a stamp is 120 bytes, so that sets larger than memory can be measured.
 
-    >>> measured = measure(stamps)          # stamps: float32 [n, 64, 64, 3], nanomaggies
+    >>> measured = measure(planes)          # planes: float32 [n, 3, 64, 64], nanomaggies
     >>> measured.outskirts.shape            # [n, 12], see OUTSKIRTS_COLUMNS
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from lensjax import schema
-from lensjax.data.stamps import Cause, validate
 
-CHUNK_ROWS = 64  # 3 MB of pixels
-OUTSKIRTS_RADIUS = 28.0  # pixels; beyond it, corners included, no arc of theta_E < 2.5 arcsec shows
+OUTSKIRTS_RADIUS = 0.4375 * schema.STAMP_SIZE  # 28 pixels; beyond it, corners included, no arc
+# of theta_E < 2.5 arcsec shows
 CLIP_SIGMA = 4.0  # neighbours' pixels count no more than this in autocorrelation and fingerprint
 FINGERPRINT_SIZE = 12
 OUTSKIRTS_COLUMNS = tuple(
@@ -26,53 +24,105 @@ OUTSKIRTS_COLUMNS = tuple(
     for band in schema.BANDS
     for name in ("log10_sigma", "median_over_sigma", "autocorrelation_h", "autocorrelation_v")
 )
-MAD_TO_SIGMA = 1.4826
 
-_OUTSIDE = schema.radius_map() >= OUTSKIRTS_RADIUS
+_SIZE, _BANDS = schema.STAMP_SIZE, len(schema.BANDS)
+_RADIUS = schema.radius_map()
+_RADIUS_FLAT = _RADIUS.ravel().astype(np.float32)
+_OUTSIDE = _RADIUS >= OUTSKIRTS_RADIUS
 _OUTSIDE_INDEX = np.flatnonzero(_OUTSIDE.ravel())
 _OUTSIDE_FLOAT = _OUTSIDE.astype(np.float32)
 _N_OUTSIDE = len(_OUTSIDE_INDEX)
 _N_LEFT = int((_OUTSIDE[:, 1:] & _OUTSIDE[:, :-1]).sum())  # neighbours both outside, each way
-_QUARTER = schema.STAMP_SIZE // 2
+_QUARTER = _SIZE // 2
+_PUBLISHED = 20260207  # seeds the weights: any number does
 
 
 class Measured(NamedTuple):
     """Of n stamps, row by row."""
 
-    causes: list[Cause]  # what makes a stamp unusable, by row and band
-    pixel_sum: np.ndarray  # uint64 [n, 3], sum of the pixels' bit patterns: the same for any order
+    content: np.ndarray  # uint64 [n, 2], the same for all 8 turns and mirrorings of a stamp
+    layout: np.ndarray  # uint64 [n], another for each of them
     outskirts: np.ndarray  # float32 [n, 12], OUTSKIRTS_COLUMNS; NaN where not measurable
     fingerprint: np.ndarray  # float32 [n, 12], of the noise outside r = 28 px; NaN likewise
 
 
-def measure(stamps: np.ndarray, advance: Callable[[int], object] | None = None) -> Measured:
-    """Measures all of `stamps`, float32 [n, 64, 64, 3] nanomaggies, calling `advance(rows)` after
-    each chunk. Values that are not finite give causes and NaN, never an exception."""
+class Difference(NamedTuple):
+    """Of n pairs, stamp less control."""
+
+    differ: np.ndarray  # bool [n], in any pixel of any band
+    total: np.ndarray  # float64 [n], nanomaggies, summed over the r band
+    outside: np.ndarray  # float32 [n], share of the summed absolute r-band difference beyond the
+    # arc's reach; NaN where that is unknown
+
+
+def unmeasured(n: int) -> Measured:
+    """Room for n stamps."""
+    return Measured(
+        np.zeros((n, 2), np.uint64),
+        np.zeros(n, np.uint64),
+        np.full((n, len(OUTSKIRTS_COLUMNS)), np.nan, np.float32),
+        np.full((n, FINGERPRINT_SIZE), np.nan, np.float32),
+    )
+
+
+def measure(planes: np.ndarray) -> Measured:
+    """Measures `planes`, float32 [n, 3, 64, 64] nanomaggies, contiguous. Values that are not finite
+    give NaN, never an exception."""
+    content, layout = hashes(planes)
+    with np.errstate(all="ignore"):  # unusable stamps are named by the reader
+        scaled, outskirts = _outskirts(planes)
+        return Measured(content, layout, outskirts.astype(np.float32), _fingerprint(scaled))
+
+
+def difference(stamps: np.ndarray, controls: np.ndarray, reach: np.ndarray) -> Difference:
+    """Compares pairs, float32 [n, 3, 64, 64] each; `reach` float [n] pixels: how far from the
+    centre the arc may go (contracts.md: 3 theta_E + 2 PSF FWHM), NaN if unknown."""
     n = len(stamps)
-    causes: list[Cause] = []
-    pixel_sum = np.zeros((n, len(schema.BANDS)), np.uint64)
-    outskirts = np.full((n, len(OUTSKIRTS_COLUMNS)), np.nan, np.float32)
-    fingerprint = np.full((n, FINGERPRINT_SIZE), np.nan, np.float32)
-    for start in range(0, n, CHUNK_ROWS):
-        chunk = np.asarray(stamps[start : start + CHUNK_ROWS])
-        rows = slice(start, start + len(chunk))
-        causes += [cause._replace(row=cause.row + start) for cause in validate(chunk)]
-        planes = np.ascontiguousarray(np.moveaxis(chunk, -1, 1))
-        pixel_sum[rows] = bit_sum(planes)
-        with np.errstate(all="ignore"):  # unusable stamps are named in `causes`
-            scaled, outskirts[rows] = _outskirts(planes)
-            fingerprint[rows] = _fingerprint(scaled)
-        if advance is not None:
-            advance(len(chunk))
-    return Measured(causes, pixel_sum, outskirts, fingerprint)
+    r_band = (stamps[:, schema.R_BAND] - controls[:, schema.R_BAND]).reshape(n, -1)
+    differ = np.asarray(r_band.any(axis=1))  # NaN counts as a difference
+    for k in np.flatnonzero(~differ):
+        differ[k] = not np.array_equal(stamps[k], controls[k])
+    size = np.abs(r_band)
+    whole = size.sum(axis=1, dtype=np.float64)
+    beyond = np.zeros(n)
+    for k in np.flatnonzero(np.isfinite(reach)):
+        beyond[k] = size[k, _ORDER[np.searchsorted(_ORDERED, reach[k], "right") :]].sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(whole > 0, beyond / whole, 0.0)
+    outside = np.where(np.isfinite(reach), share, np.nan).astype(np.float32)
+    return Difference(differ, r_band.sum(axis=1, dtype=np.float64), outside)
 
 
-def bit_sum(planes: np.ndarray) -> np.ndarray:
-    """Sum over pixels of their float32 bit patterns: uint64 [n, 3] of float32 [n, 3, 64, 64].
+_ORDER = np.argsort(_RADIUS_FLAT, kind="stable")  # pixels from the centre outwards
+_ORDERED = _RADIUS_FLAT[_ORDER]
 
-    The same for every order of the pixels, hence for the 8 dihedral copies; two unrelated noisy
-    stamps agree in all three bands about once in 2^100."""
-    return planes.view(np.uint32).reshape(*planes.shape[:2], -1).sum(axis=-1, dtype=np.uint64)
+
+def hashes(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`content` uint64 [n, 2] and `layout` uint64 [n] of float32 [n, 3, 64, 64].
+
+    Sums of the pixels' bit patterns with random weights, modulo 2^64. The weights of `content` are
+    symmetric under the 8 turns and mirrorings, so it is the same for all of them; two different
+    stamps agree in both words about once in 2^128. `layout` has other weights along rows and
+    columns."""
+    bits = planes.view(np.uint32)
+    down = bits[:, :, :_QUARTER] + bits[:, :, : _QUARTER - 1 : -1].astype(np.uint64)
+    quarter = down[..., :_QUARTER] + down[..., : _QUARTER - 1 : -1]
+    content = quarter.reshape(len(planes), -1) @ _CONTENT_WEIGHTS
+    along = bits.sum(axis=3, dtype=np.uint64).reshape(len(planes), -1)
+    across = down.sum(axis=2).reshape(len(planes), -1)
+    return content, along @ _LAYOUT_WEIGHTS[0] + across @ _LAYOUT_WEIGHTS[1]
+
+
+def _hash_weights() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(_PUBLISHED)
+    top = np.iinfo(np.uint64).max
+    content = rng.integers(0, top, (_BANDS, _QUARTER, _QUARTER, 2), np.uint64, endpoint=True)
+    content = content + content.swapaxes(1, 2)  # modulo 2^64
+    layout = rng.integers(0, top, (2, _BANDS * _SIZE), np.uint64, endpoint=True)
+    return content.reshape(-1, 2) | np.uint64(1), layout | np.uint64(1)
+
+
+_CONTENT_WEIGHTS, _LAYOUT_WEIGHTS = _hash_weights()
 
 
 def _outskirts(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +136,7 @@ def _outskirts(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n, bands = planes.shape[:2]
     pixels = np.take(planes.reshape(n * bands, -1), _OUTSIDE_INDEX, axis=1)
     median = _middle(pixels)
-    sigma = MAD_TO_SIGMA * _middle(np.abs(pixels - median[:, None]))
+    sigma = schema.MAD_TO_SIGMA * _middle(np.abs(pixels - median[:, None]))
     sigma[~(sigma > 0)] = np.nan
     scaled = planes - median.reshape(n, bands, 1, 1)
     scaled /= sigma.reshape(n, bands, 1, 1)
@@ -110,8 +160,8 @@ def _fingerprint_weights() -> np.ndarray:
     """float32 [3 * 32 * 32, 12]: random, symmetric under transposition, so that with the stamp
     folded twice the projection is the same for all 8 dihedral copies; unit variance on white
     noise."""
-    rng = np.random.default_rng(20260207)
-    shape = (len(schema.BANDS), _QUARTER, _QUARTER, FINGERPRINT_SIZE)
+    rng = np.random.default_rng(_PUBLISHED)
+    shape = (_BANDS, _QUARTER, _QUARTER, FINGERPRINT_SIZE)
     weights = rng.standard_normal(shape)
     weights = (weights + weights.swapaxes(1, 2)) * _OUTSIDE[None, :_QUARTER, :_QUARTER, None]
     weights /= 2.0 * np.sqrt((weights**2).sum(axis=(0, 1, 2)))  # four folded pixels: sigma 2

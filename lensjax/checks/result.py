@@ -79,24 +79,29 @@ class CheckResult:
         return set()
 
 
-def judge(name: str, outcome: Outcome, *, required: bool, quarantine_budget: int) -> CheckResult:
-    """FAIL on any ERROR, or on more QUARANTINE findings than the budget; else NOT PROVEN if the
-    check says so; else PASS."""
+def judge(
+    name: str, outcome: Outcome, *, required: bool, set_aside: int, quarantine_budget: int
+) -> CheckResult:
+    """FAIL on any ERROR, or on QUARANTINE findings where more rows were set aside than the budget
+    allows; else NOT PROVEN if the check says so; else PASS."""
     errors = [f for f in outcome.findings if f.severity == "ERROR"]
-    set_aside = [f for f in outcome.findings if f.severity == "QUARANTINE"]
-    over = len(set_aside) > quarantine_budget
-    counts = {**outcome.counts, "errors": len(errors), "quarantined": len(set_aside)}
+    quarantine = [f for f in outcome.findings if f.severity == "QUARANTINE"]
+    over = bool(quarantine) and set_aside > quarantine_budget
+    quarantined = set_aside if quarantine else 0
+    counts = {**outcome.counts, "errors": len(errors), "quarantined": quarantined}
     message = outcome.message
     if errors or over:
         verdict = FAIL
-        number = len(errors) + len(set_aside) * over
+        number = len(errors) + len(quarantine) * over
         message = f"{number} failure{'s' if number > 1 else ''}. {message}".rstrip()
         if over:
-            message += f" {len(set_aside)} rows to set aside, budget {quarantine_budget}."
+            message += f" {set_aside} rows to set aside, budget {quarantine_budget}."
     elif outcome.not_proven:
         verdict, message = NOT_PROVEN, f"{outcome.not_proven} {message}".rstrip()
     else:
         verdict = PASS
+        if quarantined:
+            message += f" {set_aside} rows set aside, budget {quarantine_budget}."
     ordered = sorted(
         outcome.findings, key=lambda f: ("ERROR", "QUARANTINE", "NOTE").index(f.severity)
     )

@@ -1,79 +1,150 @@
-"""The rows of all splits in one table, and how a row is named to the user.
+"""Every stamp of all splits as the checks see it: numbers and codes, no pixels and few strings.
 
-Not a reader: it joins the tables of StampSets, never their stamps.
+Not a reader: `of_sets` takes StampSets, `of_files` the listing of a FileSource. Names of hosts,
+bricks and files are kept once each, so that ten million stamps fit into a gigabyte.
 
-    >>> rows = join(sets)
+    >>> rows = of_sets(sets)
     >>> rows.where(17)
     'train/part-00003.parquet row 17'
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from lensjax import schema
+from lensjax.data.files import FileSource
+from lensjax.data.rows import STAMP_KINDS, Stamps, kind_codes, shorten, stamp_ids
 from lensjax.data.stampset import StampSet
 from lensjax.schema import ExitCode, LensjaxError
 
 Sets = Mapping[str, StampSet]  # by split
+ARC_NUMBERS = ("theta_e_arcsec", "arc_snr", "arc_snr_shot")  # NaN where there is no arc
+NUMBERS = ("ra", "dec", *ARC_NUMBERS, "psf_fwhm_arcsec", "psf_depth", "ebv", "pixel_scale_arcsec")
+_CONTROL = STAMP_KINDS.index("control")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """All rows of `sets`, in the order of schema.SPLITS: `table` as in schema.TABLE_COLUMNS;
-    `host` and `split` are int64 [n], equal for equal lrg_id and split; `split_start` is the first
-    row of each split."""
+    """n stamps, those of a split together, train first. `split` indexes schema.SPLITS, `kind`
+    STAMP_KINDS ('' is a lensed arc), `host`, `brick` and `file` their lists of names; stamps of one
+    pair share `pair`. `numbers` has NUMBERS as the schema's dtypes."""
 
-    table: dict[str, np.ndarray]
-    host: np.ndarray
-    split: np.ndarray
-    sets: dict[str, StampSet]
-    split_start: dict[str, int]
+    label: np.ndarray  # int8 [n]
+    kind: np.ndarray  # int8 [n]
+    split: np.ndarray  # int8 [n]
+    pair: np.ndarray  # int32 [n]
+    host: np.ndarray  # int32 [n]
+    brick: np.ndarray  # int32 [n]
+    file: np.ndarray  # int32 [n]
+    row: np.ndarray  # int32 [n], in the file
+    stamp_id: np.ndarray  # bytes (UTF-8) [n]
+    numbers: dict[str, np.ndarray]
+    hosts: Sequence[str]
+    bricks: Sequence[str]
+    files: Sequence[str]
 
     def __len__(self) -> int:
-        return len(self.table["stamp_id"])
+        return len(self.label)
 
     def where(self, row: int, band: str = "") -> str:
         """File and row as the source has them, the band, and whether it is the control."""
-        where = f"{self.table['source_file'][row]} row {self.table['source_row'][row]}"
+        where = f"{self.files[self.file[row]]} row {self.row[row]}"
         where += f" band {band}" if band else ""
-        return where + (" (control)" if self.table["negative_kind"][row] == "control" else "")
+        return where + (" (control)" if self.kind[row] == _CONTROL else "")
 
-    def stamps(self, rows: np.ndarray) -> np.ndarray:
-        """float32 [k, 64, 64, 3], nanomaggies, of `rows` (indices into the joined table)."""
-        rows = np.asarray(rows)
-        out = np.empty((len(rows), *schema.STAMP_SHAPE), np.float32)
-        for name, stamp_set in self.sets.items():
-            local = rows - self.split_start[name]
-            mine = np.flatnonzero((local >= 0) & (local < len(stamp_set)))
-            if len(mine):
-                out[mine] = stamp_set.stamps[local[mine]]
-        return out
+    def name(self, row: int) -> str:
+        """The stamp's id."""
+        return self.stamp_id[row].decode("utf-8", "replace")
+
+    def of_split(self, name: str) -> np.ndarray:
+        """bool [n]."""
+        return self.split == schema.SPLITS.index(name)
+
+    def keep(self, mask: np.ndarray) -> Rows:
+        """The rows of `mask`, bool [n]."""
+        if mask.all():
+            return self
+        numbers = {name: column[mask] for name, column in self.numbers.items()}
+        arrays = {
+            field.name: getattr(self, field.name)[mask]
+            for field in fields(self)
+            if field.name not in ("numbers", "hosts", "bricks", "files")
+        }
+        return replace(self, numbers=numbers, **arrays)
 
 
-def join(sets: Sets) -> Rows:
-    """The rows of all splits, train first. Raises LensjaxError (LEAK) for a set given under the
-    name of another split."""
+def of_sets(sets: Sets) -> Rows:
+    """The rows of StampSets. Raises LensjaxError (LEAK) for a set given under the name of another
+    split."""
     for name, stamp_set in sets.items():
         if stamp_set.split != name:
             raise LensjaxError(
                 ExitCode.LEAK, f"the set given as {name} is {stamp_set.split}", remedy="Swap them"
             )
-    ordered = {name: sets[name] for name in schema.SPLITS if name in sets}
-    start, starts = 0, {}
-    for name, stamp_set in ordered.items():
-        starts[name] = start
-        start += len(stamp_set)
+    ordered = [sets[name] for name in schema.SPLITS if name in sets]
     table = {
-        column: np.concatenate([np.zeros(0, dtype), *(s.table[column] for s in ordered.values())])
+        column: np.concatenate([np.zeros(0, dtype), *(s.table[column] for s in ordered)])
         for column, dtype in schema.TABLE_COLUMNS.items()
     }
-    return Rows(table, codes(table["lrg_id"]), codes(table["split"]), ordered, starts)
+    host, hosts = _codes(table["lrg_id"])
+    brick, bricks = _codes(table["brick"])
+    file, files = _codes(table["source_file"])
+    return Rows(
+        label=table["label"],
+        kind=_indices(table["negative_kind"], STAMP_KINDS),
+        split=_indices(table["split"], schema.SPLITS),
+        pair=_codes(table["pair_id"])[0],
+        host=host,
+        brick=brick,
+        file=file,
+        row=table["source_row"],
+        stamp_id=np.char.encode(table["stamp_id"], "utf-8"),
+        numbers={name: table[name] for name in NUMBERS},
+        hosts=hosts,
+        bricks=bricks,
+        files=files,
+    )
 
 
-def codes(values: np.ndarray) -> np.ndarray:
-    """int64 [n]: equal numbers for equal values, from 0."""
-    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+def of_files(source: FileSource, stamps: Stamps) -> Rows:
+    """The rows of `stamps` (of the source's listing), in their order."""
+    rows, index = source.listing[0], stamps.row
+    kind = kind_codes(rows, stamps)
+    bricks = [shorten(name, 16) for name in rows.words["brickname"].names]
+    host, hosts = source.hosts
+    numbers = {
+        name: rows.numbers[name][index].astype(schema.TABLE_COLUMNS[name]) for name in NUMBERS
+    }
+    for name in ARC_NUMBERS:
+        numbers[name][kind != 0] = np.nan
+    return Rows(
+        label=(kind == 0).astype(np.int8),
+        kind=kind,
+        split=rows.split[index],
+        pair=index.astype(np.int32),
+        host=host[index],
+        brick=rows.words["brickname"].code[index],
+        file=rows.shard[index],
+        row=rows.row[index],
+        stamp_id=stamp_ids(rows, stamps),
+        numbers=numbers,
+        hosts=hosts.tolist(),
+        bricks=bricks,
+        files=[shard.name for shard in rows.shards],
+    )
+
+
+def _codes(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """int32 [n]: equal numbers for equal values, and the values by number."""
+    names, code = np.unique(values, return_inverse=True)
+    return code.reshape(-1).astype(np.int32), names.tolist()
+
+
+def _indices(values: np.ndarray, words: Sequence[str]) -> np.ndarray:
+    """int8 [n]: index of each value in `words`; -1 for another."""
+    code, names = _codes(values)
+    return np.array([words.index(x) if x in words else -1 for x in names] or [0], np.int8)[code]

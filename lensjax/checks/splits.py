@@ -34,12 +34,12 @@ def check_splits(
     `limits['proportion_tolerance']`; ERROR (exit 10) for a split without both classes. Hosts of
     two splits within `limits['guard_band_deg']` are an ERROR (exit 11) for simulated sets and
     where `limits['guard_band_enforced']`, else one NOTE with their number."""
-    table = rows.table
-    findings = _classes(table)
-    _, first = np.unique(rows.host * len(schema.SPLITS) + rows.split, return_index=True)
-    hosts = {name: first[table["split"][first] == name] for name in schema.SPLITS}
-    for column, what in (("brick", "brick"), ("lrg_id", "host")):
-        findings += _shared(rows, column, what)
+    findings = _classes(rows)
+    group = rows.host.astype(np.int64) * len(schema.SPLITS) + rows.split
+    _, first = np.unique(group, return_index=True)
+    hosts = {name: first[rows.split[first] == k] for k, name in enumerate(schema.SPLITS)}
+    findings += _shared(rows, rows.brick, rows.bricks, "brick")
+    findings += _shared(rows, rows.host, rows.hosts, "host")
     strict = simulated or bool(limits["guard_band_enforced"])
     near, counts = _separations(rows, hosts, limits, strict)
     findings += near
@@ -51,20 +51,29 @@ def check_splits(
     counts |= {
         "proportions": shares,
         "hosts": {name: len(hosts[name]) for name in schema.SPLITS},
-        "rows": {name: int((table["split"] == name).sum()) for name in schema.SPLITS},
-        "bricks": {
-            name: len(np.unique(table["brick"][table["split"] == name])) for name in schema.SPLITS
+        "rows": {name: int(rows.of_split(name).sum()) for name in schema.SPLITS},
+        "bricks": {name: len(np.unique(rows.brick[rows.of_split(name)])) for name in schema.SPLITS},
+        "positives": {
+            name: int((rows.label[rows.of_split(name)] == 1).sum()) for name in schema.SPLITS
         },
     }
     measured_text = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
-    blank = "" if (table["brick"] != "").all() else "Some rows have no brick."
-    return Outcome(f"Hosts: {measured_text}.", tuple(findings), counts, not_proven=blank)
+    return Outcome(f"Hosts: {measured_text}.", tuple(findings), counts, not_proven=_unproven(rows))
 
 
-def _classes(table: Mapping[str, np.ndarray]) -> list[Finding]:
+def _unproven(rows: Rows) -> str:
+    """Why disjoint sky cannot be shown; empty if it can."""
+    unnamed = [k for k, name in enumerate(rows.bricks) if not name]
+    if np.isin(rows.brick, unnamed).any():
+        return "Some rows have no brick (brickname)."
+    known = np.isfinite(rows.numbers["ra"]) & np.isfinite(rows.numbers["dec"])
+    return "" if known.all() else "Some rows have no position (ra, dec)."
+
+
+def _classes(rows: Rows) -> list[Finding]:
     findings = []
     for name in schema.SPLITS:
-        labels = table["label"][table["split"] == name]
+        labels = rows.label[rows.of_split(name)]
         for label, what in ((1, "positives"), (0, "negatives")):
             if not (labels == label).any():
                 findings.append(
@@ -73,13 +82,12 @@ def _classes(table: Mapping[str, np.ndarray]) -> list[Finding]:
     return findings
 
 
-def _shared(rows: Rows, column: str, what: str) -> list[Finding]:
-    """One ERROR for each value of `column` in two splits, naming a row of each."""
-    table = rows.table
+def _shared(rows: Rows, code: np.ndarray, names: Sequence[str], what: str) -> list[Finding]:
+    """One ERROR for each value of `code` [n] in two splits, naming a row of each."""
     first = {}
     for name in schema.SPLITS:
-        mine = np.flatnonzero(table["split"] == name)
-        values, index = np.unique(table[column][mine], return_index=True)
+        mine = np.flatnonzero(rows.of_split(name))
+        values, index = np.unique(code[mine], return_index=True)
         first[name] = (values, mine[index])
     findings = []
     for a, b in combinations(schema.SPLITS, 2):
@@ -87,10 +95,10 @@ def _shared(rows: Rows, column: str, what: str) -> list[Finding]:
             first[a][0], first[b][0], assume_unique=True, return_indices=True
         )
         for value, i, j in zip(both, first[a][1][in_a], first[b][1][in_b], strict=True):
-            if value == "":
+            if names[value] == "":
                 continue
             where = f"{rows.where(i)} and {rows.where(j)}"
-            findings.append(_leak(f"{what} {value} is in {a} and in {b}", where))
+            findings.append(_leak(f"{what} {names[value]} is in {a} and in {b}", where))
     return findings
 
 
@@ -98,7 +106,7 @@ def _separations(
     rows: Rows, hosts: Mapping[str, np.ndarray], limits: Mapping[str, Any], strict: bool
 ) -> tuple[list[Finding], dict[str, Any]]:
     """Hosts of different splits that overlap, and those within the guard band."""
-    ra, dec = rows.table["ra"], rows.table["dec"]
+    ra, dec = rows.numbers["ra"], rows.numbers["dec"]
     overlap = float(limits["host_separation_arcsec"])
     guard = 3600.0 * float(limits["guard_band_deg"])
     findings, in_band, example = [], 0, ""

@@ -1,9 +1,10 @@
-"""SHA-256 of many files, remembered between runs.
+"""SHA-256 of many files, remembered between runs, and of the column of labels.
 
 Not of stamps: `stampset.content_digest` is. A file is read again when its path, size, inode or
 times (or the store's ETag) differ from those remembered.
 
-    >>> digest = files_digest(filesystem, [("test/a.parquet", entry)], cache_dir)
+    >>> memo = DigestMemo(filesystem, cache_dir)
+    >>> memo.known(path) or memo.put(path, hash_file(filesystem, path))
 """
 
 from __future__ import annotations
@@ -13,37 +14,18 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
 import fsspec
-
-from lensjax.progress import progress_bar
+import numpy as np
 
 _CHUNK = 2**22
 
 
-def files_digest(
-    filesystem: fsspec.AbstractFileSystem, files: Sequence[tuple[str, dict]], cache_dir: Path
-) -> str:
-    """SHA-256, in hex, over the names and bytes of `files`: pairs of a name (what it is called in
-    the digest) and its fsspec entry; in order of names, whatever the order given."""
-    memo = _Memo(cache_dir / "file_digests.json")
-    sha = hashlib.sha256(b"lensjax files 1\n")
-    ordered = sorted(files, key=lambda file: file[0])
-    for name, entry in progress_bar(ordered, desc="hashing", unit="file"):
-        key = _key(entry)
-        digest = memo.known.get(key) if key else None
-        if digest is None:
-            digest = _hash(filesystem, entry["name"])
-            memo.put(key, digest)
-        sha.update(f"{name} {digest}\n".encode())
-    memo.save()
-    return sha.hexdigest()
-
-
-def _hash(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
+def hash_file(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
+    """SHA-256, in hex, of the bytes of one file. Raises OSError."""
     sha = hashlib.sha256()
     with filesystem.open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
@@ -51,31 +33,68 @@ def _hash(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
     return sha.hexdigest()
 
 
-def _key(entry: dict) -> str | None:
-    """What a file's digest may be remembered by; None where the store tells no such thing."""
+def combined(digests: Mapping[str, str]) -> str:
+    """SHA-256, in hex, over the names and digests of files, in order of names."""
+    sha = hashlib.sha256(b"lensjax files 1\n")
+    for name, digest in sorted(digests.items()):
+        sha.update(f"{name} {digest}\n".encode())
+    return sha.hexdigest()
+
+
+def file_key(filesystem: fsspec.AbstractFileSystem, path: str) -> str | None:
+    """What tells this content of a file from another without reading it: size, inode and times,
+    or the store's ETag; None where the store tells no such thing, or there is no file."""
+    if os.path.exists(path):
+        status = os.stat(path)
+        times = f"{status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns}"
+        return f"{path} {status.st_size} {times}"
+    try:
+        entry = filesystem.info(path)
+    except OSError:
+        return None
     tag = entry.get("ETag") or entry.get("etag")
-    if tag is None and os.path.exists(entry["name"]):
-        status = os.stat(entry["name"])
-        tag = f"{status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns}"
-    return f"{entry['name']} {entry['size']} {tag}" if tag else None
+    return f"{path} {entry['size']} {tag}" if tag else None
 
 
-class _Memo:
-    """Digests of files by key, kept in a JSON file; a damaged one is forgotten."""
+class DigestMemo:
+    """Digests of files by key, kept in a JSON file of `cache_dir`; a damaged one is forgotten."""
 
-    def __init__(self, path: Path):
-        self._path, self._changed = path, False
-        self.known: dict[str, str] = {}
+    def __init__(self, filesystem: fsspec.AbstractFileSystem, cache_dir: Path):
+        self._filesystem = filesystem
+        self._path, self._changed = cache_dir / "file_digests.json", False
+        self._known: dict[str, str] = {}
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            self.known = {str(k): str(v) for k, v in json.loads(path.read_text()).items()}
+            self._known = {str(k): str(v) for k, v in json.loads(self._path.read_text()).items()}
 
-    def put(self, key: str | None, digest: str) -> None:
+    def known(self, path: str) -> str | None:
+        """The digest of `path` if its content was hashed before."""
+        key = file_key(self._filesystem, path)
+        return self._known.get(key) if key else None
+
+    def put(self, path: str, digest: str) -> str:
+        """Remember `digest`, which is returned."""
+        key = file_key(self._filesystem, path)
         if key:
-            self.known[key], self._changed = digest, True
+            self._known[key], self._changed = digest, True
+        return digest
 
     def save(self) -> None:
+        """Write what was put, whole or not at all. Raises OSError."""
         if self._changed:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             temporary = self._path.with_suffix(f".{uuid.uuid4().hex}")
-            temporary.write_text(json.dumps(self.known))
+            temporary.write_text(json.dumps(self._known))
             os.replace(temporary, self._path)
+            self._changed = False
+
+
+def label_digest(ids: np.ndarray, labels: np.ndarray) -> str:
+    """SHA-256, in hex, over (stamp_id, label) of each stamp in the order of stamp_id; `ids` str or
+    UTF-8 bytes [n], `labels` int8 [n]."""
+    if ids.dtype.kind == "U":
+        ids = np.char.encode(ids, "utf-8")
+    order = np.argsort(ids, kind="stable")
+    sha = hashlib.sha256()
+    for stamp_id, label in zip(ids[order].tolist(), labels[order].tolist(), strict=True):
+        sha.update(b"%s\t%d\n" % (stamp_id, label))
+    return sha.hexdigest()

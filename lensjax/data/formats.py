@@ -54,7 +54,8 @@ WORDS: dict[str, str] = {
 @dataclass(frozen=True)
 class Shard:
     """`path` in its filesystem, `name` relative to the root ('train/part-003.parquet'), its rows,
-    and the columns it has. For a folder of stamps the shard is its index."""
+    and the columns it has: those of NUMBERS and WORDS by that name, others by their own. For a
+    folder of stamps the shard is its index."""
 
     path: str
     name: str
@@ -78,17 +79,16 @@ class Block(NamedTuple):
 class Format(Protocol):
     """A file format. Objects are small and can be pickled: worker processes are given them."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What `data.source` calls it."""
+        ...
 
     def list_split(
         self, filesystem: fsspec.AbstractFileSystem, root: str, split: str
     ) -> tuple[list[Shard], list[Finding]]:
         """The sound shards of a split, sorted by name, and what is wrong with the others and with
         the folder. Never raises for bad data."""
-        ...
-
-    def files(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[str]:
-        """Paths of all files that the shard is made of, sorted."""
         ...
 
     def metadata(

@@ -1,226 +1,213 @@
-"""The Parquet source: ROOT/{train,val,test}/*.parquet to StampSets, every stamp validated.
+"""The Parquet format: ROOT/{train,val,test}/*.parquet, a row a stamp with its control.
 
-Not a sampler: every file and every row is read, decoded and checked, and what is wrong is named
-by file, row and band. Memory is bounded: pages are streamed, and stamps over the budget go to a
-mapped file.
+Not a sampler: a piece is a few row groups, and every row of it is decoded and validated. Pages are
+streamed, page checksums verified where a file has them. Stamps are the bytes of an npz (or of a
+gzip around one), plain bytes of a fixed size, or lists of float32.
 
-    >>> source = ParquetSource("/data/stamps", cache_dir=Path("~/.cache/lensjax").expanduser())
-    >>> test = source.read("test", findings=None)       # raises on the first bad row
+    >>> form = ParquetFormat()
+    >>> shards, findings = form.list_split(filesystem, root, "train")
 """
 
 from __future__ import annotations
 
-import functools
-import logging
-import os
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 
 from lensjax import schema
-from lensjax.data import parquet_files, parquet_table
-from lensjax.data.digests import files_digest
-from lensjax.data.parquet_files import STAMP_COLUMNS, Shard, finding
-from lensjax.data.parquet_table import BIN_COLUMNS, Rows
-from lensjax.data.paths import open_filesystem
-from lensjax.data.stamps import decode_into, validate
-from lensjax.data.stampset import (
-    MEMORY_BUDGET_BYTES,
-    Finding,
-    StampSet,
-    allocate_stamps,
-    require_space,
-    stamps_bytes,
-)
-from lensjax.progress import progress_bar
+from lensjax.data import parquet_files
+from lensjax.data.formats import NUMBERS, WORDS, Block, Shard, finding, stamp_fault
+from lensjax.data.parquet_files import DEPTH_COLUMN, PSF_COLUMNS, STAMP_COLUMNS
+from lensjax.data.stamps import decode_into, shape_fault, validate_planes
+from lensjax.data.stampset import Finding
 from lensjax.schema import ExitCode, LensjaxError
 
-log = logging.getLogger(__name__)
-
-BINNED = {"psf_bin": "psf_fwhm_arcsec", "depth_bin": "psf_depth"}  # what each bin is of
-BATCH_ROWS = 128  # 256 stamps, 12 MB
-REMEDY = "Correct or remove what is named, then run again"
+BATCH_ROWS = 64  # 128 stamps, 6 MB: what is decoded stays in the processor's cache
+PIECE_ROWS = 1_024  # row groups are joined up to this many rows
+_BANDS = len(schema.BANDS)
 
 
-class ParquetSource:
-    """Stamps of a user's Parquet data root (a path or an fsspec address)."""
+@dataclass(frozen=True)
+class ParquetFormat:
+    """Format of *.parquet files."""
 
-    def __init__(self, root: str, cache_dir: Path, memory_budget_bytes: int = MEMORY_BUDGET_BYTES):
-        """Raises LensjaxError (USAGE) if `root` is not a directory."""
-        self._cache_dir, self._budget = cache_dir, memory_budget_bytes
-        self._fs, self._root = open_filesystem(root)
-        if not self._fs.isdir(self._root):
-            raise LensjaxError(
-                ExitCode.USAGE, "no such directory", where=root, remedy="Check --config.data.root"
+    name: str = "parquet"
+
+    def list_split(
+        self, filesystem: fsspec.AbstractFileSystem, root: str, split: str
+    ) -> tuple[list[Shard], list[Finding]]:
+        """As Format.list_split."""
+        return parquet_files.list_split(filesystem, root, split)
+
+    def metadata(
+        self, filesystem: fsspec.AbstractFileSystem, shard: Shard
+    ) -> tuple[dict[str, np.ndarray], list[Finding]]:
+        """As Format.metadata; the columns of the stamps are not read."""
+        try:
+            with parquet_files.open_shard(filesystem, shard.path) as file:
+                names = file.schema_arrow.names
+                wanted = [name for name in _wanted() if name in names]
+                table = file.read(columns=wanted, use_threads=False)
+            return _columns(table, shard), []
+        except (pa.ArrowException, OSError, ValueError) as error:
+            return {}, [finding(parquet_files.damaged_rows(error, 0), shard.name)]
+        except LensjaxError as error:
+            return {}, [finding(error.what, shard.name)]
+
+    def pieces(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[range]:
+        """Row groups, small ones joined. One piece for a file whose footer cannot be read again:
+        its blocks say so."""
+        try:
+            with parquet_files.open_shard(filesystem, shard.path) as file:
+                sizes = [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
+        except (pa.ArrowException, OSError, ValueError):
+            return [range(shard.rows)]
+        pieces, first, end = [], 0, 0
+        for size in sizes:
+            if end > first and end - first + size > PIECE_ROWS:
+                pieces.append(range(first, end))
+                first = end
+            end += size
+        return [*pieces, range(first, end)]
+
+    def blocks(
+        self, filesystem: fsspec.AbstractFileSystem, shard: Shard, rows: range
+    ) -> Iterator[Block]:
+        """As Format.blocks. Raises pyarrow's errors and OSError for damaged pages."""
+        with parquet_files.open_shard(filesystem, shard.path) as file:
+            groups, start = [], 0
+            for k in range(file.num_row_groups):
+                if rows.start <= start < rows.stop:
+                    groups.append(k)
+                start += file.metadata.row_group(k).num_rows
+            shape = (file.metadata.metadata or {}).get(parquet_files.SHAPE_KEY, b"").decode()
+            first = rows.start
+            for batch in file.iter_batches(
+                BATCH_ROWS, row_groups=groups, columns=list(STAMP_COLUMNS), use_threads=False
+            ):
+                yield _decode(batch, shard, first, shape.replace(" ", ""))
+                first += batch.num_rows
+
+
+def _wanted() -> list[str]:
+    return [*NUMBERS, *(name for name in WORDS if name != "kind"), DEPTH_COLUMN, *PSF_COLUMNS]
+
+
+def _columns(table: pa.Table, shard: Shard) -> dict[str, np.ndarray]:
+    """Columns of one shard under the names of formats. Raises LensjaxError for words where
+    numbers are expected."""
+    psf = next((name for name in PSF_COLUMNS if name in table.column_names), "")
+    source = {"psf_fwhm_arcsec": psf, "psf_depth": DEPTH_COLUMN}
+    columns: dict[str, np.ndarray] = {}
+    for name, absent in NUMBERS.items():
+        given = source.get(name, name)
+        if given not in table.column_names:
+            columns[name] = np.full(shard.rows, absent)
+            continue
+        try:
+            column = table[given].cast(pa.float64(), safe=False)
+        except pa.ArrowException as error:
+            what = f"column {given!r} is {table[given].type}, expected numbers"
+            raise LensjaxError(ExitCode.DATA_INVALID, what) from error
+        columns[name] = column.to_numpy(zero_copy_only=False)
+    for name, absent in WORDS.items():
+        if name in table.column_names:
+            values = table[name].to_pylist()
+            columns[name] = np.array(["" if value is None else str(value) for value in values])
+        else:
+            columns[name] = np.full(shard.rows, absent)
+    if "task_id" not in table.column_names:
+        stem = shard.name.removesuffix(".parquet").replace("/", "-")
+        columns["task_id"] = np.array([f"{stem}-{row:07d}" for row in range(shard.rows)])
+    return columns
+
+
+def _decode(batch: pa.RecordBatch, shard: Shard, first: int, shape: str) -> Block:
+    pixels = np.zeros((2, batch.num_rows, _BANDS, *schema.STAMP_SHAPE[:2]), np.float32)
+    faults: list[tuple[int, Finding]] = []
+    for member, name in enumerate(STAMP_COLUMNS):
+        column, undecoded = batch.column(name), set()
+
+        def report(k: int, band: str, message: str, code: ExitCode, member: int = member) -> None:
+            row = first + k
+            faults.append(
+                stamp_fault(shard, row, band, control=bool(member), message=message, code=code)
             )
 
-    def splits(self) -> tuple[str, ...]:
-        """The splits of a source, always all of schema.SPLITS (a missing one is a finding)."""
-        return schema.SPLITS
-
-    def digest(self) -> str:
-        """SHA-256 over the names and bytes of all *.parquet files of all splits. That of a file
-        whose path, size and modification time are known is taken from the cache."""
-        files = [
-            (f"{split}/{os.path.basename(entry['name'])}", entry)
-            for split in self.splits()
-            if self._fs.isdir(f"{self._root}/{split}")
-            for entry in self._fs.ls(f"{self._root}/{split}", detail=True)
-            if entry["type"] == "file" and entry["name"].endswith(".parquet")
-        ]
-        return files_digest(self._fs, files, self._cache_dir)
-
-    def read(self, split: str, findings: list[Finding] | None) -> StampSet:
-        """The validated stamps of `split` in canonical order.
-
-        With a list, everything wrong is appended to it and the pairs concerned are left out;
-        with None the first ERROR is raised as LensjaxError (exit 10, 11 or 17) and notes are
-        logged."""
-        rows, found = self._scans[split]
-        for one in (*found, *self._bin_notes(split)):
-            _report(one, findings)
-        table = parquet_table.stamp_table(rows, self._hosts[split], self._bins(split))
-        order = np.argsort(table["stamp_id"], kind="stable")
-        table = {name: column[order] for name, column in table.items()}
-        n = len(rows.good)
-        place = np.empty(2 * n, np.int64)  # of each stamp, then of each control, in the set
-        place[order] = np.arange(2 * n)
-        stamps = allocate_stamps(2 * n, self._cache_dir, self._budget)
-        good = self._read_stamps(rows, place.reshape(2, n), stamps, findings)
-        keep = np.tile(good, 2)[order]
-        if not keep.all():
-            table = {name: column[keep] for name, column in table.items()}
-            stamps = _compact(stamps, keep)
-        return StampSet(split, table, stamps, "parquet")
-
-    def _read_stamps(
-        self, rows: Rows, place: np.ndarray, stamps: np.ndarray, findings: list[Finding] | None
-    ) -> np.ndarray:
-        """Decode and validate all stamps into `stamps` at `place` [2, n]; bool [n], sound rows."""
-        good, first = rows.good.copy(), 0
-        with progress_bar(total=len(good), desc=f"reading {rows.split}", unit="row") as bar:
-            for shard in rows.shards:
-                done = 0
-                try:
-                    for batch in _batches(self._fs, shard):
-                        index = slice(first + done, first + done + batch.num_rows)
-                        pixels, faults = _decode_batch(batch, shard, done)
-                        for row, fault in faults:
-                            good[first + row] = False
-                            _report(fault, findings)
-                        both = np.moveaxis(pixels, 2, -1)
-                        stamps[place[0, index]], stamps[place[1, index]] = both[0], both[1]
-                        done += batch.num_rows
-                        bar.update(batch.num_rows)
-                except (pa.ArrowException, OSError) as error:
-                    _report(finding(parquet_files.damaged_rows(error, done), shard.name), findings)
-                    good[first + done : first + shard.rows] = False
-                first += shard.rows
-        return good
-
-    @functools.cached_property
-    def _scans(self) -> dict[str, tuple[Rows, list[Finding]]]:
-        """Rows and findings of every split, without stamps: bins and hosts need them all."""
-        scans = {}
-        for split in self.splits():
-            shards, findings = parquet_files.list_split(self._fs, self._root, split)
-            rows, more = parquet_table.read_rows(self._fs, shards, split)
-            scans[split] = (rows, findings + more)
-        sizes = [stamps_bytes(2 * len(rows.good)) for rows, _ in scans.values()]
-        require_space(self._cache_dir, sum(size for size in sizes if size > self._budget))
-        return scans
-
-    @functools.cached_property
-    def _hosts(self) -> dict[str, np.ndarray]:
-        """Host ids of each split's rows (empty for rows that are not good)."""
-        parts = {split: rows for split, (rows, _) in self._scans.items()}
-        good = np.concatenate([rows.good for rows in parts.values()])
-        ra, dec = (np.concatenate([r.numbers[c] for r in parts.values()]) for c in ("ra", "dec"))
-        ids = np.zeros(len(good), "U64")
-        if good.any():
-            ids[good] = parquet_table.host_ids(ra[good], dec[good])
-        ends = np.cumsum([len(rows.good) for rows in parts.values()])
-        return dict(zip(parts, np.split(ids, ends[:-1]), strict=True))
-
-    @functools.cached_property
-    def _bin_edges(self) -> dict[str, np.ndarray] | None:
-        """Edges for psf_bin and depth_bin, or None where all files have the columns."""
-        parts = [rows for rows, _ in self._scans.values()]
-        if all(rows.has_bins for rows in parts):
-            return None
-        edges = {}
-        for name, column in BINNED.items():
-            values = np.concatenate([rows.numbers[column][rows.good] for rows in parts])
-            edges[name] = parquet_table.quartile_edges(values) if len(values) else np.zeros(3)
-        return edges
-
-    def _bins(self, split: str) -> dict[str, np.ndarray]:
-        rows, edges = self._scans[split][0], self._bin_edges
-        given = {name: np.where(rows.good, rows.numbers[name], 0) for name in BIN_COLUMNS}
-        if edges is None:
-            return given
-        return {
-            name: np.searchsorted(edges[name], rows.numbers[column])
-            for name, column in BINNED.items()
-        }
-
-    def _bin_notes(self, split: str) -> list[Finding]:
-        if self._bin_edges is None:
-            return []
-        text = "; ".join(
-            f"{name} at {', '.join(f'{edge:.3f}' for edge in edges)}"
-            for name, edges in self._bin_edges.items()
-        )
-        message = f"not in every file: bins made from quartiles over all splits, {text}"
-        return [finding(message, f"{split}/ psf_bin, depth_bin", severity="NOTE")]
-
-
-def _report(one: Finding, findings: list[Finding] | None) -> None:
-    if findings is not None:
-        findings.append(one)
-    elif one.severity == "ERROR":
-        raise one.error(REMEDY)
-    else:
-        log.info("%s: %s", schema.printable(one.where), schema.printable(one.message))
-
-
-def _batches(filesystem, shard: Shard) -> Iterator[pa.RecordBatch]:
-    with parquet_files.open_shard(filesystem, shard.path) as file:
-        yield from file.iter_batches(BATCH_ROWS, columns=list(STAMP_COLUMNS), use_threads=False)
-
-
-def _decode_batch(
-    batch: pa.RecordBatch, shard: Shard, first_row: int
-) -> tuple[np.ndarray, list[tuple[int, Finding]]]:
-    """Pixels float32 [2, b, 3, 64, 64] (stamps, then controls) and the faults as (row in the
-    file, Finding); pixels of a stamp that cannot be decoded are 0 and must not be used."""
-    pixels = np.zeros((2, batch.num_rows, len(schema.BANDS), *schema.STAMP_SHAPE[:2]), np.float32)
-    faults: list[tuple[int, Finding]] = []
-    for member, column in enumerate(STAMP_COLUMNS):
-        undecoded = set()
-        for k, blob in enumerate(_blobs(batch.column(column))):
-            try:
-                if blob is None:
-                    raise LensjaxError(ExitCode.DATA_INVALID, f"{column} is null")
-                decode_into(blob, pixels[member, k])
-            except LensjaxError as error:
-                undecoded.add(k)
-                fault = _fault(shard, first_row + k, error.where, member, error.what, error.code)
-                faults.append((first_row + k, fault))
-        for cause in validate(np.moveaxis(pixels[member], 1, -1)):
+        put = _put_npz if _is_bytes(column.type) else _put_plain
+        for k, error in put(column, name, pixels[member], shape):
+            undecoded.add(k)
+            report(k, error.where, error.what, error.code)
+        for cause in validate_planes(pixels[member]):
             if cause.row not in undecoded:
-                row, band = first_row + cause.row, f"band {cause.band}"
-                fault = _fault(shard, row, band, member, cause.message, ExitCode.DATA_INVALID)
-                faults.append((row, fault))
+                report(cause.row, f"band {cause.band}", cause.message, ExitCode.DATA_INVALID)
     faults.sort(key=lambda fault: fault[0])
-    return pixels, faults
+    return Block(first, pixels, faults)
 
 
-def _fault(shard: Shard, row: int, band: str, member: int, message: str, code: ExitCode) -> Finding:
-    where = f"{shard.name} row {row}" + (f" {band}" if band else "")
-    return Finding("stamps", "ERROR", message, where + (" (control)" if member else ""), code)
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _put_npz(
+    column: pa.Array, name: str, out: np.ndarray, shape: str
+) -> Iterator[tuple[int, LensjaxError]]:
+    """Decode a column of npz bytes into `out` [b, 3, 64, 64]; yields the rows that cannot be."""
+    del shape  # an npz has its own
+    for k, blob in enumerate(_blobs(column)):
+        try:
+            if blob is None:
+                raise LensjaxError(ExitCode.DATA_INVALID, f"{name} is null")
+            decode_into(blob, out[k])
+        except LensjaxError as error:
+            yield k, error
+
+
+def _put_plain(
+    column: pa.Array, name: str, out: np.ndarray, shape: str
+) -> Iterator[tuple[int, LensjaxError]]:
+    """Likewise of plain bytes, or of lists flat or nested."""
+    for k, value in enumerate(column):
+        try:
+            if not value.is_valid:
+                raise LensjaxError(ExitCode.DATA_INVALID, f"{name} is null")
+            _put_bands(_plain(value, shape), out[k])
+        except LensjaxError as error:
+            yield k, error
+
+
+def _plain(value: pa.Scalar, shape: str) -> np.ndarray:
+    """The array of one plain value, with the shape that it, or its file, says it has."""
+    if isinstance(value, pa.FixedSizeBinaryScalar):
+        buffer = value.as_buffer()
+        return np.frombuffer(buffer or b"", "<f4").reshape(parquet_files.RAW_SHAPES[shape])
+    flat, sides = value.values, []
+    while parquet_files.is_list(flat.type):
+        lengths = np.unique(flat.value_lengths().to_numpy(zero_copy_only=False))
+        if len(lengths) != 1 or flat.null_count:
+            raise LensjaxError(ExitCode.DATA_INVALID, "its lists are of several lengths")
+        sides.append(len(flat))
+        flat = flat.flatten()
+    array = flat.to_numpy(zero_copy_only=False)  # a null becomes NaN, and is named as such
+    if sides:  # lengths of the outer two levels; the innermost follows
+        sides = (sides[0], sides[1] // max(sides[0], 1), len(array) // max(sides[1], 1))
+        return array.reshape(sides)
+    if array.size != np.prod(schema.STAMP_SHAPE):
+        what = f"{array.size} values, expected {np.prod(schema.STAMP_SHAPE)} ({shape})"
+        raise LensjaxError(ExitCode.DATA_INVALID, what)
+    return array.reshape(parquet_files.RAW_SHAPES[shape])
+
+
+def _put_bands(array: np.ndarray, out: np.ndarray) -> None:
+    """`array` with bands first or last into `out` [3, 64, 64]."""
+    if array.shape == schema.STAMP_SHAPE:
+        array = np.moveaxis(array, -1, 0)
+    if array.shape != out.shape:
+        raise LensjaxError(ExitCode.DATA_INVALID, shape_fault(array.shape))
+    out[:] = array
 
 
 def _blobs(column: pa.Array) -> Iterator[memoryview | None]:
@@ -233,12 +220,3 @@ def _blobs(column: pa.Array) -> Iterator[memoryview | None]:
     valid = column.is_valid().to_pylist() if column.null_count else [True] * len(column)
     for k, sound in enumerate(valid):
         yield data[offsets[k] : offsets[k + 1]] if sound else None
-
-
-def _compact(stamps: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """`stamps[keep]`, moved in place (the array may be larger than memory)."""
-    kept = np.flatnonzero(keep)
-    for start in range(0, len(kept), BATCH_ROWS):
-        part = kept[start : start + BATCH_ROWS]
-        stamps[start : start + len(part)] = stamps[part]
-    return stamps[: len(kept)]

@@ -1,7 +1,7 @@
 """The Parquet files of a data root: which there are, whether they are whole, what they hold.
 
-Not the rows: `parquet_table` reads the columns of numbers, `parquet` the stamps. A root has the
-folders train, val and test, each with *.parquet files and nothing else that matters.
+Not the rows: `parquet` reads those. A root has the folders train, val and test, each with *.parquet
+files and nothing else that matters.
 
     >>> shards, findings = list_split(filesystem, root, "train")
 """
@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import fsspec
 import pyarrow as pa
@@ -20,33 +20,17 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import schema
+from lensjax.data.formats import Shard, finding
+from lensjax.data.rows import BAND_SET
 from lensjax.data.stampset import Finding
-from lensjax.schema import ExitCode
 
 STAMP_COLUMNS = ("stamp_npz", "ctrl_stamp_npz")  # the stamp, and its control
-NUMBER_COLUMNS = ("ra", "dec", "theta_e_arcsec", "arc_snr", "psfdepth_r")
 PSF_COLUMNS = ("psf_fwhm_arcsec", "psf_fwhm_used_r")  # either; the first that is there
-REQUIRED_COLUMNS = (*STAMP_COLUMNS, "brickname", *NUMBER_COLUMNS)
-BAND_SET = "".join(schema.BANDS)
+DEPTH_COLUMN = "psfdepth_r"
+SHAPE_KEY = b"stamp_shape"  # file metadata: what raw bytes and flat lists are, as "3,64,64"
+RAW_SHAPES = {"3,64,64": (3, 64, 64), "64,64,3": (64, 64, 3)}
 _BAND_METADATA = (b"bands", b"bandset", b"band_order")
 _BUFFER_BYTES = 2**20  # streams pages: a row group of many GB is never in memory at once
-CHECK = "stamps"
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One whole Parquet file: `path` in its filesystem, `name` relative to the root, rows, and
-    the columns it has."""
-
-    path: str
-    name: str
-    rows: int
-    columns: tuple[str, ...]
-
-
-def finding(message: str, where: str, *, check: str = CHECK, severity: str = "ERROR") -> Finding:
-    """A Finding of invalid data (exit 10)."""
-    return Finding(check, severity, message, where, ExitCode.DATA_INVALID)
 
 
 def list_split(
@@ -64,7 +48,7 @@ def list_split(
         name = posixpath.basename(entry["name"].rstrip("/"))
         if entry["type"] == "file" and name.endswith(".parquet"):
             parquet += 1
-            shard = _inspect(filesystem, entry["name"], f"{split}/{name}", entry["size"])
+            shard = _inspect(filesystem, entry["name"], split, entry["size"])
             (shards if isinstance(shard, Shard) else findings).append(shard)
         elif name:
             harmless = entry["type"] == "file" and (name == "_SUCCESS" or name.startswith("."))
@@ -96,9 +80,10 @@ def open_shard(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[pq.
 
 
 def _inspect(
-    filesystem: fsspec.AbstractFileSystem, path: str, name: str, size: int
+    filesystem: fsspec.AbstractFileSystem, path: str, split: str, size: int
 ) -> Shard | Finding:
     """The shard at `path`, or the first thing wrong with it, judged by its footer."""
+    name = f"{split}/{posixpath.basename(path)}"
     try:
         with open_shard(filesystem, path) as file:
             columns, rows = file.schema_arrow, file.metadata.num_rows
@@ -109,7 +94,7 @@ def _inspect(
         return finding("0 rows", name)
     if message := _schema_fault(columns, metadata):
         return finding(message, name)
-    return Shard(path, name, rows, tuple(columns.names))
+    return Shard(path, name, split, rows, _words_of_schema(columns.names))
 
 
 def _unreadable(
@@ -129,18 +114,19 @@ def _unreadable(
     return f"damaged footer: {_one_line(error)}"
 
 
+def _words_of_schema(names: list[str]) -> tuple[str, ...]:
+    """The columns of a file under the names of formats.NUMBERS and WORDS."""
+    given = {DEPTH_COLUMN: "psf_depth", **dict.fromkeys(PSF_COLUMNS, "psf_fwhm_arcsec")}
+    return tuple(dict.fromkeys(given.get(name, name) for name in names))
+
+
 def _schema_fault(columns: pa.Schema, metadata: dict[bytes, bytes]) -> str:
-    """What a file lacks, in words; empty if nothing."""
-    for name in REQUIRED_COLUMNS:
+    """What makes a file unreadable, in words; empty if nothing does."""
+    for name in STAMP_COLUMNS:
         if name not in columns.names:
             return f"column {name!r} is missing{_nearest(name, columns.names)}"
-    if not any(name in columns.names for name in PSF_COLUMNS):
-        nearest = _nearest(PSF_COLUMNS[0], columns.names)
-        return f"columns {' and '.join(map(repr, PSF_COLUMNS))} are both missing{nearest}"
-    for name in STAMP_COLUMNS:
-        kind = columns.field(name).type
-        if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-            return f"column {name!r} is {kind}, expected binary (the bytes of an npz)"
+        if message := _stamp_type_fault(name, columns.field(name).type, metadata):
+            return message
     for key in _BAND_METADATA:
         if key in metadata:
             given = "".join(c for c in metadata[key].decode("utf-8", "replace") if c.isalnum())
@@ -149,6 +135,39 @@ def _schema_fault(columns: pa.Schema, metadata: dict[bytes, bytes]) -> str:
                     f"expected {BAND_SET!r}"
                 )
     return ""
+
+
+def _stamp_type_fault(name: str, kind: pa.DataType, metadata: dict[bytes, bytes]) -> str:
+    """A column of stamps is binary (npz), or plain: bytes of one fixed size or lists of float32,
+    nested as the bands, rows and columns are, or flat with the shape in the file's metadata."""
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return ""
+    size = 4 * math.prod(schema.STAMP_SHAPE)
+    depth, inner = 0, kind
+    while is_list(inner):
+        depth, inner = depth + 1, inner.value_type
+    if pa.types.is_fixed_size_binary(kind):
+        if kind.byte_width != size:
+            return f"column {name!r} is {kind}, expected {size} bytes (float32 of 3 x 64 x 64)"
+    elif depth not in (1, 3) or inner != pa.float32():
+        return (
+            f"column {name!r} is {kind}, expected binary (the bytes of an npz), {size} raw bytes, "
+            "or lists of float32, flat or nested three deep"
+        )
+    given = metadata.get(SHAPE_KEY, b"").decode("utf-8", "replace").replace(" ", "")
+    if depth != 3 and given not in RAW_SHAPES:
+        told = f"is {given!r}" if given else "is not there"
+        return (
+            f"column {name!r} is plain and the file's metadata {SHAPE_KEY.decode()} {told}: "
+            f"expected {' or '.join(RAW_SHAPES)}"
+        )
+    return ""
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Any of Arrow's three kinds of list."""
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(test(kind) for test in tests)
 
 
 def _nearest(name: str, names: list[str]) -> str:

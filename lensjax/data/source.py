@@ -1,8 +1,8 @@
 """Sources: where the stamps of a run come from, behind one small interface.
 
 Not the cache (`prepared`) and not the checks: a source reads, validates and says what it is by
-its digest. `sim` simulates the embedded default data; `parquet` reads a user's files. More kinds
-(FITS, HDF5, folders) are further entries of SOURCES.
+its digest. `sim` simulates the embedded default data; the others read a user's files, each in a
+format of its own.
 
     >>> source = open_source(config.data, config.population)
     >>> train = source.read("train", findings=None)
@@ -137,18 +137,20 @@ def _open_simulated(data: Any, population: Any) -> Source:
     )
 
 
-def _open_parquet(data: Any, population: Any) -> Source:
-    # pyarrow and fsspec are for those who read files
-    from lensjax.data.parquet import ParquetSource
+def _open_files(name: str, data: Any) -> Source:
+    # pyarrow, fsspec, astropy and h5py are for those who read files
+    from lensjax.data.files import FileSource
+    from lensjax.data.kinds import format_of
 
     if not data.root:
         raise LensjaxError(
-            ExitCode.USAGE, "data.source=parquet needs data.root", remedy="--config.data.root=DIR"
+            ExitCode.USAGE, f"data.source={name} needs data.root", remedy="--config.data.root=DIR"
         )
-    return ParquetSource(str(data.root), Path(data.cache_dir).expanduser())
+    return FileSource(str(data.root), format_of(name, data), Path(data.cache_dir).expanduser())
 
 
-SOURCES = {"sim": _open_simulated, "parquet": _open_parquet}
+SIMULATED = "sim"
+SOURCES = (SIMULATED, "parquet", "fits", "npz", "npy", "hdf5")
 
 
 def open_source(data: Any, population: Any) -> Source:
@@ -156,7 +158,7 @@ def open_source(data: Any, population: Any) -> Source:
     configs/common.py). A data.root turns the default source, sim, into parquet. Raises
     LensjaxError (USAGE) for an unknown source, naming the nearest, and for a missing root."""
     name = str(data.source)
-    if name == "sim" and data.root:
+    if name == SIMULATED and data.root:
         log.info("data.root is set: data.source is parquet")
         name = "parquet"
     if name not in SOURCES:
@@ -164,4 +166,4 @@ def open_source(data: Any, population: Any) -> Source:
         raise LensjaxError(
             ExitCode.USAGE, f"unknown source {name!r}", "data.source", f"Did you mean {near!r}?"
         )
-    return SOURCES[name](data, population)
+    return _open_simulated(data, population) if name == SIMULATED else _open_files(name, data)

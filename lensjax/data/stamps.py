@@ -103,17 +103,29 @@ def _band_error(k: int, what: str) -> LensjaxError:
     return LensjaxError(ExitCode.DATA_INVALID, what, where=f"band {schema.BANDS[k]}")
 
 
+def shape_fault(shape: tuple[int, ...]) -> str:
+    """What is wrong with an array of `shape` where a whole stamp is expected, in words."""
+    bands = f"({len(schema.BANDS)}, {schema.STAMP_SIZE}, {schema.STAMP_SIZE})"
+    return f"shape {shape}, expected {bands} or {schema.STAMP_SHAPE}"
+
+
 def validate(stamps: np.ndarray) -> list[Cause]:
-    """What is wrong with `stamps`, float32 [n, 64, 64, 3] nanomaggies: NaN, infinities, the 1e30
-    sentinel, fill values, |value| > 1e6, constant bands, and bands whose outer annulus
-    (20 <= r < 32) has a MAD below 1e-6 of the band's range (contracts.md: the normaliser would
-    blow them up). Sorted by row and band; [] if sound. Raises LensjaxError for another shape."""
+    """What is wrong with `stamps`, float32 [n, 64, 64, 3] nanomaggies; see `validate_planes`.
+    Raises LensjaxError for another shape."""
     if stamps.shape[1:] != schema.STAMP_SHAPE:
         raise LensjaxError(
             ExitCode.DATA_INVALID, f"shape {stamps.shape[1:]}, expected {schema.STAMP_SHAPE}"
         )
-    n, bands = len(stamps), len(schema.BANDS)
-    flat = np.ascontiguousarray(np.moveaxis(stamps, -1, 1)).reshape(n * bands, schema.STAMP_SIZE**2)
+    return validate_planes(np.ascontiguousarray(np.moveaxis(stamps, -1, 1)))
+
+
+def validate_planes(planes: np.ndarray) -> list[Cause]:
+    """What is wrong with `planes`, float32 [n, 3, 64, 64] nanomaggies, contiguous: NaN,
+    infinities, the 1e30 sentinel, fill values, |value| > 1e6, constant bands, and bands whose outer
+    annulus (20 <= r < 32) has a MAD below 1e-6 of the band's range (contracts.md: the normaliser
+    would blow them up). Sorted by row and band; [] if sound."""
+    n, bands = len(planes), len(schema.BANDS)
+    flat = planes.reshape(n * bands, schema.STAMP_SIZE**2)
     low, high = flat.min(axis=1, initial=np.inf), flat.max(axis=1, initial=-np.inf)
     bounded = (low >= -MAX_ABS) & (high <= MAX_ABS)  # False for NaN, without a warning
     found = []

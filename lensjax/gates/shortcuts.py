@@ -104,20 +104,20 @@ def brick(case: Case) -> Finding:
     host, home = host.reshape(-1), home.reshape(-1)
     half = np.zeros(len(first), np.int64)
     half[rng.permutation(len(first))[: len(first) // 2]] = 1
-    scores = _mean_of_other_half(label, home, half[host])
+    scores = mean_of_other_half(label, home, half[host])
     if np.ptp(scores) < 1e-12:
         return case.finding(None, undecided="constant features: bricks have one label mean")
     estimate = case.auroc(scores)
     home_of_host, null = home[first], []
     for _ in range(case.protocol.probes["permutations"]):
         moved = rng.permutation(home_of_host)[host]
-        null.append(auroc(_mean_of_other_half(label, moved, half[host]), label))
+        null.append(auroc(mean_of_other_half(label, moved, half[host]), label))
     beside = null_summary(np.array(null), estimate.value)
     beside |= {"exchanged": "hosts over bricks", "effective_test": len(first)}
     return case.finding(estimate, detail={"null": beside})
 
 
-def _mean_of_other_half(label: np.ndarray, brick: np.ndarray, half: np.ndarray) -> np.ndarray:
+def mean_of_other_half(label: np.ndarray, brick: np.ndarray, half: np.ndarray) -> np.ndarray:
     """Label mean of each row's brick among rows of the other half; of all of that half where the
     brick has none there: float64 [n]."""
     n_bricks = int(brick.max()) + 1

@@ -13,11 +13,14 @@ import numpy as np
 from lensjax import gates
 from lensjax.checks.cache import cached_summary, checks_digest, store_summary
 from lensjax.checks.result import Summary
-from lensjax.checks.run import read_sets, run_checks
+from lensjax.checks.run import record_of, run_checks, scan_source
+from lensjax.configuration import Config
 from lensjax.data import prepared
+from lensjax.data.files import FileSource
 from lensjax.data.manifest import manifest_mask
-from lensjax.data.stampset import StampSet
-from lensjax.job.job import Job
+from lensjax.data.source import SIMULATED, Source
+from lensjax.data.stampset import Finding, StampSet
+from lensjax.job.job import Job, Scanned
 from lensjax.report import write_report
 from lensjax.runs.files import write_json
 
@@ -31,12 +34,13 @@ def check_data(job: Job) -> Summary:
         LensjaxError: exit 10, 11, 12 or 17 for data that failed; gates.json then says RED.
     """
     data = job.config.data
-    simulated = data.source == "sim"
+    simulated = data.source == SIMULATED
     told = {
         "proportions": data.proportions,
         "simulated": simulated,
         "anchors": data.anchors,
         "contaminants": data.contaminants,
+        "record": record_of(job.source),
     }
     digests = (job.data_digest, job.protocol.digest, checks_digest(**told))
     summary = cached_summary(job.cache, *digests)
@@ -44,15 +48,9 @@ def check_data(job: Job) -> Summary:
     if summary is not None and summary.all_passed and ready:
         log.info("data, protocol and checks are unchanged since phase 0 passed")
     else:
-        log.info(
-            "simulating the default data, once (the simulator is compiled first)"
-            if simulated
-            else f"reading all stamps of {data.root}"
-        )
-        sets, findings = read_sets(job.source)
+        scan, sets = job.scanned or _scan(job.config, job.source)
         summary = run_checks(
-            sets,
-            findings,
+            scan,
             protocol=job.protocol.document,
             protocol_digest=job.protocol.digest,
             data_digest=job.data_digest,
@@ -61,6 +59,8 @@ def check_data(job: Job) -> Summary:
         store_summary(job.cache, summary)
         if summary.all_passed:
             name = f"simulated_{job.config.variant}" if simulated else None
+            left_out: list[Finding] = []  # the scan has named them
+            sets = sets or {k: job.source.read(k, left_out) for k in job.source.splits()}
             prepared.prepare(sets, job.cache, job.data_digest, data.reader, config=name)
     write_json(job.workdir.phase0, summary.to_json())
     log.info("phase 0: %s", _counted(summary))
@@ -69,6 +69,23 @@ def check_data(job: Job) -> Summary:
         write_report(job.workdir.path)
         raise summary.error()
     return summary
+
+
+def scan_if_new(config: Config, source: Source) -> Scanned | None:
+    """The scan of files that were never hashed: they are hashed on the way, and so read once. None
+    where the digest is known without reading."""
+    if isinstance(source, FileSource) and source.unhashed():
+        return _scan(config, source)
+    return None
+
+
+def _scan(config: Config, source: Source) -> Scanned:
+    log.info(
+        "simulating the default data, once (the simulator is compiled first)"
+        if config.data.source == SIMULATED
+        else f"reading all stamps of {config.data.root}"
+    )
+    return scan_source(source, workers=config.data.workers)
 
 
 def _counted(summary: Summary) -> str:

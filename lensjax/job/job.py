@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lensjax import configuration, gates
+from lensjax.checks.scan import Scan
 from lensjax.configuration import Config
 from lensjax.data.source import Source
+from lensjax.data.stampset import StampSet
 from lensjax.runs.workdir import Workdir
+
+Scanned = tuple[Scan, dict[str, StampSet] | None]  # as lensjax.checks.run.scan_source gives it
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Job:
     source: Source
     data_digest: str
     debug: bool
+    scanned: Scanned | None = None  # the files, if they had to be read for their digest
 
     @property
     def cache(self) -> Path:
@@ -37,7 +42,7 @@ class Job:
         """SHA-256 of all that decides the arrays, places left out: another config is another
         run."""
         config = configuration.to_json(self.config)
-        for name in ("root", "cache_dir"):
+        for name in ("root", "cache_dir", "workers"):
             del config["data"][name]
         del config["protocol"]
         told = {"config": config, "data": self.data_digest, "protocol": self.protocol.digest}

@@ -13,7 +13,7 @@ import jax
 from lensjax import configuration, gates
 from lensjax.configuration import Config
 from lensjax.data.source import open_source
-from lensjax.job.data import check_data
+from lensjax.job.data import check_data, scan_if_new
 from lensjax.job.evaluation import evaluate_best, is_finished
 from lensjax.job.job import Job, cache_of
 from lensjax.job.train import train
@@ -51,9 +51,10 @@ def run(config: Config, path: str, *, fresh: bool, accept_change: bool, debug: b
         )
         provenance.check(workdir, seen, accept_change=accept_change)
         source = open_source(config.data, config.population)
+        scanned = scan_if_new(config, source)
         seen["data_digest"] = source.digest()
         provenance.check(workdir, seen, accept_change=accept_change)
-        job = Job(config, workdir, protocol, source, seen["data_digest"], debug)
+        job = Job(config, workdir, protocol, source, seen["data_digest"], debug, scanned)
         summary = check_data(job)
         stop.raise_if_requested("phase 0")
         checkpoints = Checkpoints(workdir.checkpoints)

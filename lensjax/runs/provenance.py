@@ -36,8 +36,9 @@ PACKAGES = (  # those that decide a number that a run writes
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "scikit-learn",
     "tensorflow", "tensorflow-cpu", "tensorflow-datasets", "ml-collections", "pyarrow",
 )  # fmt: skip
-# Where things lie, not what they are: the digests of data and protocol hold their content.
-PLACES = ("config.data.root", "config.data.cache_dir", "config.protocol")
+# Where things lie and how many processes read them, not what they are: the digests of data and
+# protocol hold their content.
+PLACES = ("config.data.root", "config.data.cache_dir", "config.data.workers", "config.protocol")
 FIXED = ("data_digest", "protocol_digest", "protocol")  # no change of these is ever accepted
 GUARDED = ("config", "code", "packages", "python")  # a change of these has to be accepted
 MACHINE = ("machine", "devices", "xla_flags")  # a change of these is recorded

@@ -15,6 +15,7 @@ import pytest
 from lensjax import schema
 from lensjax.checks.result import Summary
 from lensjax.checks.run import run_checks
+from lensjax.checks.scan import scan_sets
 from lensjax.data.stampset import Finding, StampSet, build_table, canonical
 
 PROTOCOL: dict[str, Any] = {
@@ -112,16 +113,15 @@ def subset(stamp_set: StampSet, keep: np.ndarray) -> StampSet:
 
 
 def phase0(sets: Sets, findings: tuple[Finding, ...] = (), **kwargs: Any) -> Summary:
-    """run_checks under the test's protocol."""
+    """scan_sets and run_checks under the test's protocol."""
     given: dict[str, Any] = {
         "protocol": PROTOCOL,
         "protocol_digest": "p" * 64,
         "data_digest": "d" * 64,
         "proportions": PROPORTIONS,
         "simulated": True,
-        "progress": False,
     }
-    return run_checks(sets, findings, **{**given, **kwargs})
+    return run_checks(scan_sets(sets, findings, progress=False), **{**given, **kwargs})
 
 
 @pytest.fixture(scope="session")

@@ -83,9 +83,12 @@ def small_set(tmp_path):
 @pytest.fixture
 def open_parquet(tmp_path):
     """Open a Parquet root with the production reader."""
-    from lensjax.data.parquet import ParquetSource
+    from lensjax.data.files import FileSource
+    from lensjax.data.parquet import ParquetFormat
 
-    return lambda root, **options: ParquetSource(str(root), tmp_path / "cache", **options)
+    return lambda root, **options: FileSource(
+        str(root), ParquetFormat(), tmp_path / "cache", **options
+    )
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ import pytest
 
 from lensjax import schema
 from lensjax.data import parquet as parquet_module
-from lensjax.data import parquet_table
+from lensjax.data import rows as rows_module
 from lensjax.data.parquet_files import list_split
-from lensjax.data.parquet_table import host_ids, shorten
 from lensjax.data.paths import open_filesystem
+from lensjax.data.rows import host_ids, shorten
 from lensjax.data.stampset import content_digest
 from lensjax.schema import ExitCode, LensjaxError
 

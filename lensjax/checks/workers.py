@@ -1,0 +1,74 @@
+"""Tasks on all processors: a pool of worker processes that ends with its owner, however it ends.
+
+Not threads: decoding holds the interpreter. Few tasks are done here and now, as starting a process
+takes longer.
+
+    >>> for result in run_tasks(function, tasks, workers=2): ...
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from lensjax.schema import ExitCode, LensjaxError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+FEW_TASKS = 4  # done in this process
+AHEAD = 4  # tasks handed out beyond those that are being done, per worker
+LOOK_S = 1.0  # seconds between two looks at whether the owner lives
+
+
+def count_workers(asked: int) -> int:
+    """`asked`, or for 0 one per processor that this process may use."""
+    return asked or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def run_tasks(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
+) -> Iterator[Result]:
+    """`function` of each task, in order. Raises what the function raises, and LensjaxError
+    (RESOURCE) if a worker is killed."""
+    if workers <= 1 or len(tasks) <= FEW_TASKS:
+        yield from map(function, tasks)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would copy locks held by our threads
+    with ProcessPoolExecutor(workers, context, _begin, (os.getpid(),)) as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(function, task))
+                if len(waiting) > workers * AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise LensjaxError(
+                ExitCode.RESOURCE,
+                "a worker process was ended from outside, perhaps for want of memory",
+                remedy="Free memory, or use fewer with --config.data.workers=1",
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin(owner: int) -> None:
+    """In a worker: one thread for the arithmetic, and an end when the owner has ended."""
+    threadpool_limits(1)
+    threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
+
+
+def _end_with(owner: int) -> None:
+    while os.getppid() == owner:
+        time.sleep(LOOK_S)
+    os._exit(int(ExitCode.STOPPED))

@@ -25,7 +25,7 @@ OUTSKIRTS_COLUMNS = tuple(
     for name in ("log10_sigma", "median_over_sigma", "autocorrelation_h", "autocorrelation_v")
 )
 
-_SIZE, _BANDS = schema.STAMP_SIZE, len(schema.BANDS)
+_BANDS = len(schema.BANDS)
 _RADIUS = schema.radius_map()
 _RADIUS_FLAT = _RADIUS.ravel().astype(np.float32)
 _OUTSIDE = _RADIUS >= OUTSKIRTS_RADIUS
@@ -33,7 +33,7 @@ _OUTSIDE_INDEX = np.flatnonzero(_OUTSIDE.ravel())
 _OUTSIDE_FLOAT = _OUTSIDE.astype(np.float32)
 _N_OUTSIDE = len(_OUTSIDE_INDEX)
 _N_LEFT = int((_OUTSIDE[:, 1:] & _OUTSIDE[:, :-1]).sum())  # neighbours both outside, each way
-_QUARTER = _SIZE // 2
+_QUARTER = schema.STAMP_SIZE // 2
 _PUBLISHED = 20260207  # seeds the weights: any number does
 
 
@@ -102,15 +102,13 @@ def hashes(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Sums of the pixels' bit patterns with random weights, modulo 2^64. The weights of `content` are
     symmetric under the 8 turns and mirrorings, so it is the same for all of them; two different
-    stamps agree in both words about once in 2^128. `layout` has other weights along rows and
-    columns."""
+    stamps agree in both words about once in 2^128. `layout` is of one corner."""
     bits = planes.view(np.uint32)
-    down = bits[:, :, :_QUARTER] + bits[:, :, : _QUARTER - 1 : -1].astype(np.uint64)
+    down = bits[:, :, :_QUARTER] + bits[:, :, : _QUARTER - 1 : -1]  # modulo 2^32
     quarter = down[..., :_QUARTER] + down[..., : _QUARTER - 1 : -1]
-    content = quarter.reshape(len(planes), -1) @ _CONTENT_WEIGHTS
-    along = bits.sum(axis=3, dtype=np.uint64).reshape(len(planes), -1)
-    across = down.sum(axis=2).reshape(len(planes), -1)
-    return content, along @ _LAYOUT_WEIGHTS[0] + across @ _LAYOUT_WEIGHTS[1]
+    content = quarter.reshape(len(planes), -1).astype(np.uint64) @ _CONTENT_WEIGHTS
+    corner = bits[:, :, :_QUARTER, :_QUARTER].reshape(len(planes), -1)
+    return content, corner.astype(np.uint64) @ _LAYOUT_WEIGHTS
 
 
 def _hash_weights() -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +116,7 @@ def _hash_weights() -> tuple[np.ndarray, np.ndarray]:
     top = np.iinfo(np.uint64).max
     content = rng.integers(0, top, (_BANDS, _QUARTER, _QUARTER, 2), np.uint64, endpoint=True)
     content = content + content.swapaxes(1, 2)  # modulo 2^64
-    layout = rng.integers(0, top, (2, _BANDS * _SIZE), np.uint64, endpoint=True)
+    layout = rng.integers(0, top, _BANDS * _QUARTER**2, np.uint64, endpoint=True)
     return content.reshape(-1, 2) | np.uint64(1), layout | np.uint64(1)
 
 

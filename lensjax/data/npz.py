@@ -41,7 +41,7 @@ _ENCRYPTED, _STREAMED = 0x1, 0x8  # flag bits
 _SYMLINK, _FILE_TYPE = 0o120000, 0o170000
 
 
-class _Member(NamedTuple):
+class Member(NamedTuple):
     name: str
     method: int
     crc: int
@@ -63,11 +63,11 @@ def read_npz(blob: bytes | memoryview, allowed: Collection[str]) -> dict[str, np
         data = memoryview(gunzip(data, MAX_BLOB_BYTES))
     if data[:2] != b"PK":
         raise _not_npz(data)
-    members = _directory(data)
+    members = directory(data)
     _check_names(members, allowed)
     arrays, taken = {}, []
     for member in members:
-        start = _payload_start(data, member)
+        start = payload_start(data, member)
         taken.append((member.offset, start + member.packed))
         arrays[member.name[:-4]] = _array(_payload(data, member, start), member.name)
     taken.sort()
@@ -111,7 +111,7 @@ def gunzip(data: bytes | memoryview, limit: int) -> bytes:
     return plain
 
 
-def _directory(data: memoryview) -> list[_Member]:
+def directory(data: memoryview) -> list[Member]:
     """The members as the central directory lists them, each field bounded."""
     tail = max(0, len(data) - 2**16 - _EOCD.size)  # a comment may follow the end record
     end = tail + bytes(data[tail:]).rfind(b"PK\x05\x06")
@@ -138,14 +138,14 @@ def _directory(data: memoryview) -> list[_Member]:
             raise refused(f"member {name!r} is a symbolic link")
         if plain > MAX_MEMBER_BYTES or packed > MAX_MEMBER_BYTES:
             raise refused(f"member {name!r} claims {plain} bytes, at most {MAX_MEMBER_BYTES}")
-        members.append(_Member(name, method, crc, packed, plain, field[16]))
+        members.append(Member(name, method, crc, packed, plain, field[16]))
         offset = name_end + field[11] + field[12]
     if offset != end:
         raise refused("the zip directory holds more than it lists")
     return members
 
 
-def _check_names(members: list[_Member], allowed: Collection[str]) -> None:
+def _check_names(members: list[Member], allowed: Collection[str]) -> None:
     names = [member.name for member in members]
     for name in names:
         if any(part in name for part in ("/", "\\", "..", ":", "\0")):
@@ -156,7 +156,7 @@ def _check_names(members: list[_Member], allowed: Collection[str]) -> None:
             raise damaged(f"unexpected member {name!r}, expected {', '.join(allowed)}")
 
 
-def _payload_start(data: memoryview, member: _Member) -> int:
+def payload_start(data: memoryview, member: Member) -> int:
     """Where the member's bytes begin; its local header must say what the directory says."""
     if member.offset + _LOCAL.size > len(data):
         raise refused(f"member {member.name!r} lies outside the file")
@@ -180,7 +180,7 @@ def _payload_start(data: memoryview, member: _Member) -> int:
     return start
 
 
-def _payload(data: memoryview, member: _Member, start: int) -> bytes | memoryview:
+def _payload(data: memoryview, member: Member, start: int) -> bytes | memoryview:
     """The member's plain bytes: exactly as many as it claims, with the CRC it claims."""
     packed = data[start : start + member.packed]
     if member.method == _STORED:

@@ -20,13 +20,16 @@ import pyarrow as pa
 from lensjax import schema
 from lensjax.data import parquet_files
 from lensjax.data.formats import NUMBERS, WORDS, Block, Shard, finding, stamp_fault
+from lensjax.data.npz import read_npz
+from lensjax.data.npz_layout import Layout, decode_alike, learn
 from lensjax.data.parquet_files import DEPTH_COLUMN, PSF_COLUMNS, STAMP_COLUMNS
-from lensjax.data.stamps import decode_into, shape_fault, validate_planes
+from lensjax.data.stamps import MEMBERS, decode_into, shape_fault, validate_planes
 from lensjax.data.stampset import Finding
 from lensjax.schema import ExitCode, LensjaxError
 
 BATCH_ROWS = 64  # 128 stamps, 6 MB: what is decoded stays in the processor's cache
 PIECE_ROWS = 1_024  # row groups are joined up to this many rows
+MAX_LAYOUTS = 16  # of npz blobs, by size
 _BANDS = len(schema.BANDS)
 
 
@@ -157,13 +160,52 @@ def _put_npz(
 ) -> Iterator[tuple[int, LensjaxError]]:
     """Decode a column of npz bytes into `out` [b, 3, 64, 64]; yields the rows that cannot be."""
     del shape  # an npz has its own
+    decoded = _put_alike(column, out)
     for k, blob in enumerate(_blobs(column)):
+        if decoded[k]:
+            continue
         try:
             if blob is None:
                 raise LensjaxError(ExitCode.DATA_INVALID, f"{name} is null")
             decode_into(blob, out[k])
         except LensjaxError as error:
             yield k, error
+
+
+def _put_alike(column: pa.Array, out: np.ndarray) -> np.ndarray:
+    """Decode those blobs of a column that are laid out as its first, all at once: bool [b]."""
+    decoded = np.zeros(len(column), bool)
+    offsets, data = _buffers(column)
+    size = int(offsets[1] - offsets[0]) if len(column) else 0
+    if column.null_count or not size or (np.diff(offsets) != size).any():
+        return decoded
+    layout = _layout(size, data[offsets[0] : offsets[1]])
+    if layout is None:
+        return decoded
+    blobs = np.frombuffer(data, np.uint8, size * len(column), int(offsets[0]))
+    return decode_alike(layout, blobs.reshape(-1, size), out)
+
+
+def _layout(size: int, blob: memoryview) -> Layout | None:
+    """The layout of blobs of `size` bytes, of which `blob` is one; learnt anew where the known
+    one is not that of the blob."""
+    known = _LAYOUTS.get(size)
+    if known is not None:
+        if (np.frombuffer(blob, np.uint8)[known.fixed] == known.values).all():
+            return known
+    try:
+        read_npz(blob, MEMBERS)
+        found = learn(blob, MEMBERS)
+    except LensjaxError:  # the row's own fault: it is named when the row is read by itself
+        return None
+    if found is not None:
+        if len(_LAYOUTS) >= MAX_LAYOUTS:
+            _LAYOUTS.clear()
+        _LAYOUTS[size] = found
+    return found
+
+
+_LAYOUTS: dict[int, Layout] = {}
 
 
 def _put_plain(
@@ -210,13 +252,19 @@ def _put_bands(array: np.ndarray, out: np.ndarray) -> None:
     out[:] = array
 
 
-def _blobs(column: pa.Array) -> Iterator[memoryview | None]:
-    """The values of a binary column as views of its buffer, None for null."""
+def _buffers(column: pa.Array) -> tuple[np.ndarray, memoryview]:
+    """Offsets int [b + 1] of the values of a binary column, and the bytes they are in."""
     large = pa.types.is_large_binary(column.type)
     _, offset_buffer, data_buffer = column.buffers()
     offsets = np.frombuffer(offset_buffer, np.int64 if large else np.int32)
-    offsets = offsets[column.offset : column.offset + len(column) + 1].tolist()
-    data = memoryview(data_buffer or b"").cast("B")  # an Arrow buffer's memoryview is signed
+    offsets = offsets[column.offset : column.offset + len(column) + 1]
+    return offsets, memoryview(data_buffer or b"").cast("B")  # an Arrow buffer's is signed
+
+
+def _blobs(column: pa.Array) -> Iterator[memoryview | None]:
+    """The values of a binary column as views of its buffer, None for null."""
+    offsets, data = _buffers(column)
+    offsets = offsets.tolist()
     valid = column.is_valid().to_pylist() if column.null_count else [True] * len(column)
     for k, sound in enumerate(valid):
         yield data[offsets[k] : offsets[k + 1]] if sound else None

@@ -236,6 +236,11 @@ def _check_use(config: Config) -> None:
     source = config.data.source
     if source != SIMULATED and not config.data.root:
         usage(f"data.source={source} needs data.root", remedy="--config.data.root=DIR")
+    if config.data.manifest and source != "parquet":
+        usage(
+            f"data.manifest is for data.source=parquet, not for {source}",
+            remedy="Name the root of the Parquet files with --config.data.root=DIR",
+        )
     if config.data.reader != "auto":
         resolve_reader(config.data.reader)
     # whoever loads a config reads the protocol anyhow; the import of this file alone stays light

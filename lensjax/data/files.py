@@ -14,6 +14,7 @@ import functools
 import hashlib
 import logging
 import os
+import posixpath
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import schema
 from lensjax.data.digests import DigestMemo, combined, file_key, hash_file
-from lensjax.data.formats import Format, finding
+from lensjax.data.formats import Format, Shard, finding
 from lensjax.data.parquet_files import damaged_rows
 from lensjax.data.paths import open_filesystem
 from lensjax.data.record import FILE as RECORD_FILE
@@ -38,6 +39,7 @@ from lensjax.data.rows import (
     stamp_table,
     stamps_of,
 )
+from lensjax.data.split_table import SplitManifest, content_digest
 from lensjax.data.stampset import (
     MEMORY_BUDGET_BYTES,
     Finding,
@@ -65,9 +67,12 @@ class FileSource:
         form: Format,
         cache_dir: Path,
         memory_budget_bytes: int = MEMORY_BUDGET_BYTES,
+        manifest: SplitManifest | None = None,
     ):
-        """Raises LensjaxError (USAGE) if `root` is not a directory."""
+        """With a split `manifest`, that says which row is in which split, and no folder does.
+        Raises LensjaxError (USAGE) if `root` is not a directory."""
         self.form, self._cache_dir, self._budget = form, cache_dir, memory_budget_bytes
+        self.manifest = manifest
         self.filesystem, self.root = open_filesystem(root)
         if not self.filesystem.isdir(self.root):
             raise LensjaxError(
@@ -81,7 +86,9 @@ class FileSource:
 
     @functools.cached_property
     def files(self) -> dict[str, str]:
-        """Path in the filesystem, by name relative to the root, of every file of the splits."""
+        """Path in the filesystem, by name relative to the root, of every file that may be read."""
+        if self.manifest is not None:
+            return {name: f"{self.root}/{name}" for name in self.manifest.file.names}
         found = {}
         for split in self.splits():
             folder = f"{self.root}/{split}"
@@ -110,8 +117,9 @@ class FileSource:
 
     def digest(self) -> str:
         """SHA-256, in hex, of what decides the stamps: names and bytes of all files, the format
-        and what it was told."""
-        told = f"{self.form!r}\n{combined(self.file_digests())}"
+        and what it was told, the split manifest."""
+        split = "" if self.manifest is None else content_digest(self.manifest)
+        told = f"{self.form!r}\n{split}\n{combined(self.file_digests())}"
         return hashlib.sha256(told.encode()).hexdigest()
 
     def keys(self) -> dict[str, str | None]:
@@ -131,9 +139,51 @@ class FileSource:
     @functools.cached_property
     def listing(self) -> tuple[FileRows, list[Finding]]:
         """All rows without their stamps, and what is wrong with them, with files and folders."""
-        refused = self._links()
-        rows, findings = read_rows(self.form, self.filesystem, self.root, self.splits())
-        return rows, refused + findings + folder_findings(rows) + self._notes(rows)
+        findings = self._links()
+        shards, found = self._shards()
+        rows, more = read_rows(self.form, self.filesystem, shards)
+        findings += found + more
+        findings += folder_findings(rows) if self.manifest is None else self._splits_of(rows)
+        return rows, findings + self._notes(rows)
+
+    def _shards(self) -> tuple[list[Shard], list[Finding]]:
+        """The sound shards, and what is wrong with others: those of the folders of the splits, or
+        those that the manifest names, where one more or one less is another data root (exit 12)."""
+        shards, findings = [], []
+        folders = {posixpath.dirname(name) for name in self.files} if self.manifest else None
+        for folder in self.splits() if folders is None else sorted(folders):
+            listed, found = self.form.list_split(self.filesystem, self.root, folder)
+            shards, findings = shards + listed, findings + found
+        if self.manifest is None:
+            return shards, findings
+        findings = [one for one in findings if one.where in self.files]
+        there = {one.where for one in findings} | {shard.name for shard in shards}
+        for names, what in (
+            (sorted(set(self.files) - there), "missing: the split manifest names it"),
+            (sorted(there - set(self.files)), "not in the split manifest"),
+        ):
+            findings += [
+                finding(what, name, check="labels", code=ExitCode.MISMATCH) for name in names
+            ]
+        return [shard for shard in shards if shard.name in self.files], findings
+
+    def _splits_of(self, rows: FileRows) -> list[Finding]:
+        """Put the rows into the splits of the manifest; what differs from it."""
+        findings: list[Finding] = []
+        starts = rows.starts()
+        for shard, start in zip(rows.shards, starts[:-1].tolist(), strict=True):
+            at = slice(start, start + shard.rows)
+            try:
+                assert self.manifest is not None
+                position = rows.numbers["ra"][at], rows.numbers["dec"][at]
+                rows.split[at] = self.manifest.of_file(shard.name, *position)[0]
+            except LensjaxError as error:
+                rows.split[at] = -1
+                findings.append(finding(error.what, error.where, check="labels", code=error.code))
+        if aside := int((rows.split < 0).sum()):
+            message = f"{aside} of {len(rows)} rows are in no split (the manifest's guard band)"
+            findings.append(finding(message, "", check="splits", severity="NOTE"))
+        return findings
 
     @functools.cached_property
     def hosts(self) -> tuple[np.ndarray, np.ndarray]:

@@ -190,9 +190,8 @@ def _layout(size: int, blob: memoryview) -> Layout | None:
     """The layout of blobs of `size` bytes, of which `blob` is one; learnt anew where the known
     one is not that of the blob."""
     known = _LAYOUTS.get(size)
-    if known is not None:
-        if (np.frombuffer(blob, np.uint8)[known.fixed] == known.values).all():
-            return known
+    if known is not None and (np.frombuffer(blob, np.uint8)[known.fixed] == known.values).all():
+        return known
     try:
         read_npz(blob, MEMBERS)
         found = learn(blob, MEMBERS)

@@ -83,7 +83,7 @@ def _inspect(
     filesystem: fsspec.AbstractFileSystem, path: str, split: str, size: int
 ) -> Shard | Finding:
     """The shard at `path`, or the first thing wrong with it, judged by its footer."""
-    name = f"{split}/{posixpath.basename(path)}"
+    name = posixpath.join(split, posixpath.basename(path))
     try:
         with open_shard(filesystem, path) as file:
             columns, rows = file.schema_arrow, file.metadata.num_rows

@@ -3,7 +3,7 @@
 Not the stamps (a format's blocks are) and not the checks. A row is a stamp with its control, or a
 stamp alone; `stamp_table` makes one line a stamp of it.
 
-    >>> rows, findings = read_rows(form, filesystem, root, schema.SPLITS)
+    >>> rows, findings = read_rows(form, filesystem, shards)
     >>> table = stamp_table(rows, stamps_of(rows, rows.good), hosts, bins)
 """
 
@@ -84,24 +84,20 @@ class FileRows:
 
 
 def read_rows(
-    form: Format, filesystem: fsspec.AbstractFileSystem, root: str, folders: Sequence[str]
+    form: Format, filesystem: fsspec.AbstractFileSystem, shards: Sequence[Shard]
 ) -> tuple[FileRows, list[Finding]]:
-    """The rows of all sound shards of `folders` and all that is wrong with them, with the other
-    shards and with the folders. Rows that cannot be used have good False; `split` follows the
-    folder's name."""
+    """The rows of `shards` and all that is wrong with them. Rows that cannot be used have good
+    False; `split` follows the folder's name."""
     sound, findings, numbers, words, ids = [], [], [], [], []
-    for folder in folders:
-        shards, found = form.list_split(filesystem, root, folder)
+    for shard in shards:
+        columns, found = form.metadata(filesystem, shard)
         findings += found
-        for shard in shards:
-            columns, found = form.metadata(filesystem, shard)
-            findings += found
-            if any(one.severity == "ERROR" for one in found):
-                continue
-            sound.append(shard)
-            numbers.append({name: columns[name] for name in NUMBERS})
-            words.append({name: columns[name] for name in _CODED})
-            ids.append(_ids(columns["task_id"]))
+        if any(one.severity == "ERROR" for one in found):
+            continue
+        sound.append(shard)
+        numbers.append({name: columns[name] for name in NUMBERS})
+        words.append({name: columns[name] for name in _CODED})
+        ids.append(_ids(columns["task_id"]))
     sizes = [shard.rows for shard in sound]
     splits = [schema.SPLITS.index(x.split) if x.split in schema.SPLITS else -1 for x in sound]
     rows = FileRows(

@@ -146,7 +146,17 @@ def _open_files(name: str, data: Any) -> Source:
         raise LensjaxError(
             ExitCode.USAGE, f"data.source={name} needs data.root", remedy="--config.data.root=DIR"
         )
-    return FileSource(str(data.root), format_of(name, data), Path(data.cache_dir).expanduser())
+    manifest = None
+    if data.manifest:
+        from lensjax.data.split_manifest import read
+
+        manifest = read(data.manifest)
+    return FileSource(
+        str(data.root),
+        format_of(name, data),
+        Path(data.cache_dir).expanduser(),
+        manifest=manifest,
+    )
 
 
 SIMULATED = "sim"

@@ -42,7 +42,7 @@ class Job:
         """SHA-256 of all that decides the arrays, places left out: another config is another
         run."""
         config = configuration.to_json(self.config)
-        for name in ("root", "cache_dir", "workers"):
+        for name in ("root", "manifest", "cache_dir", "workers"):
             del config["data"][name]
         del config["protocol"]
         told = {"config": config, "data": self.data_digest, "protocol": self.protocol.digest}

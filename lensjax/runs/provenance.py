@@ -38,7 +38,13 @@ PACKAGES = (  # those that decide a number that a run writes
 )  # fmt: skip
 # Where things lie and how many processes read them, not what they are: the digests of data and
 # protocol hold their content.
-PLACES = ("config.data.root", "config.data.cache_dir", "config.data.workers", "config.protocol")
+PLACES = (
+    "config.data.root",
+    "config.data.cache_dir",
+    "config.data.manifest",
+    "config.data.workers",
+    "config.protocol",
+)
 FIXED = ("data_digest", "protocol_digest", "protocol")  # no change of these is ever accepted
 GUARDED = ("config", "code", "packages", "python")  # a change of these has to be accepted
 MACHINE = ("machine", "devices", "xla_flags")  # a change of these is recorded

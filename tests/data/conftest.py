@@ -8,6 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lensjax import schema
+from lensjax.data.stampset import StampSet, build_table
+
 SPLIT_ROWS = {"train": 20, "val": 4, "test": 4}
 
 
@@ -94,3 +97,43 @@ def open_parquet(tmp_path):
 @pytest.fixture
 def packer():
     return pack
+
+
+@pytest.fixture(scope="session")
+def awkward_set():
+    """awkward_set(split, n): a StampSet with awkward values: NaN, -0.0, doubles, accents, the
+    widest text."""
+    return _awkward_set
+
+
+def _awkward_set(split, n):
+    rng = np.random.default_rng(n)
+    label = np.arange(n) % 2
+    ids = [f"{split}-é-{i:04d}" for i in range(n)]
+    stamps = rng.normal(size=(n, *schema.STAMP_SHAPE)).astype(np.float32)
+    stamps[0, 0, 0, 0] = -0.0
+    table = build_table(
+        {
+            "stamp_id": ids,
+            "pair_id": ids,
+            "lrg_id": ["x" * 64] * n,
+            "brick": ["0001p000"] * n,
+            "ra": rng.uniform(0, 360, n),
+            "dec": rng.uniform(-90, 90, n),
+            "split": [split] * n,
+            "label": label,
+            "negative_kind": ["" if one else "ring" for one in label],
+            "theta_e_arcsec": np.where(label, rng.uniform(1, 2, n), np.nan),
+            "arc_snr": np.where(label, 0.0, np.nan),
+            "arc_snr_shot": np.where(label & (np.arange(n) > 2), 0.0, np.nan),
+            "psf_fwhm_arcsec": rng.uniform(1, 2, n),
+            "psf_depth": rng.uniform(22, 24, n),
+            "psf_bin": -(np.arange(n) % 3),
+            "depth_bin": np.full(n, 127),
+            "ebv": np.full(n, np.nan),
+            "pixel_scale_arcsec": np.full(n, 0.262),
+            "source_file": ["f" * 255] * n,
+            "source_row": np.arange(n) * 1000,
+        }
+    )
+    return StampSet(split, table, stamps, "simulate")

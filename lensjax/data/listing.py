@@ -1,0 +1,58 @@
+"""The files of a split in a format whose shards are files: which are shards, which are stray.
+
+Not a look inside: `inspect` of a format is.
+
+    >>> shards, findings = list_files(filesystem, root, "train", (".h5", ".hdf5"), inspect)
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+
+import fsspec
+
+from lensjax import schema
+from lensjax.data.formats import Shard, finding
+from lensjax.data.stampset import Finding
+
+Inspect = Callable[[str, str], "Shard | Finding"]
+
+
+def list_files(
+    filesystem: fsspec.AbstractFileSystem,
+    root: str,
+    split: str,
+    suffixes: tuple[str, ...],
+    inspect: Inspect,
+) -> tuple[list[Shard], list[Finding]]:
+    """The sound shards among the files of a split that end in `suffixes`, sorted by name, as
+    `inspect(path, name)` finds them, and what is wrong with the others, with the folder, and with
+    stray files in it (a finished writer's _SUCCESS and hidden files are notes; anything else may be
+    data that would silently not be read, and is an error)."""
+    folder = posixpath.join(root, split)
+    if not filesystem.isdir(folder):
+        return [], [finding(f"no folder {split}, expected {', '.join(schema.SPLITS)}", root)]
+    wanted = " or ".join(f"*{suffix}" for suffix in suffixes)
+    shards: list[Shard] = []
+    findings: list[Finding] = []
+    entries = sorted(filesystem.ls(folder, detail=True), key=lambda entry: entry["name"])
+    names = [posixpath.basename(entry["name"].rstrip("/")) for entry in entries]
+    for entry, name in zip(entries, names, strict=True):
+        if entry["type"] == "file" and name.endswith(suffixes):
+            found = inspect(entry["name"], f"{split}/{name}")
+            if isinstance(found, Shard):
+                shards.append(found)
+            else:
+                findings.append(found)
+        elif name:
+            harmless = entry["type"] == "file" and (name == "_SUCCESS" or name.startswith("."))
+            severity = "NOTE" if harmless and not name.endswith(".tmp") else "ERROR"
+            what = "stray file" if entry["type"] == "file" else "stray folder"
+            message = f"{what} {name!r} is not a {wanted} file and is not read"
+            findings.append(finding(message, f"{split}/{name}", severity=severity))
+    if not any(name.endswith(suffixes) for name in names):
+        stray = ", ".join(map(repr, names))
+        message = f"no {wanted} file (stray: {stray})" if names else "empty directory"
+        findings.insert(0, finding(message, f"{split}/"))
+    return shards, findings

@@ -123,7 +123,8 @@ class FileSource:
         return hashlib.sha256(told.encode()).hexdigest()
 
     def keys(self) -> dict[str, str | None]:
-        """What tells that a file was changed, by name, without reading it (digests.file_key)."""
+        """What tells that a file was changed, by name, without reading it (digests.file_key).
+        New files are not looked for: they are not read."""
         return {name: file_key(self.filesystem, path) for name, path in self.files.items()}
 
     def record_digest(self) -> str | None:

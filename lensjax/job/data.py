@@ -9,18 +9,18 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import gates
-from lensjax.checks.cache import cached_summary, checks_digest, store_summary
 from lensjax.checks.result import Summary
-from lensjax.checks.run import record_of, run_checks, scan_source
-from lensjax.configuration import Config
+from lensjax.curate.prepare import check_and_prepare
 from lensjax.data import prepared
+from lensjax.data.digests import file_key
 from lensjax.data.files import FileSource
 from lensjax.data.manifest import manifest_mask
-from lensjax.data.source import SIMULATED, Source
-from lensjax.data.stampset import Finding, StampSet
-from lensjax.job.job import Job, Scanned
+from lensjax.data.stampset import StampSet
+from lensjax.data.watch import Watch
+from lensjax.job.job import Job
 from lensjax.report import write_report
 from lensjax.runs.files import write_json
 
@@ -33,35 +33,7 @@ def check_data(job: Job) -> Summary:
     Raises:
         LensjaxError: exit 10, 11, 12 or 17 for data that failed; gates.json then says RED.
     """
-    data = job.config.data
-    simulated = data.source == SIMULATED
-    told = {
-        "proportions": data.proportions,
-        "simulated": simulated,
-        "anchors": data.anchors,
-        "contaminants": data.contaminants,
-        "record": record_of(job.source),
-    }
-    digests = (job.data_digest, job.protocol.digest, checks_digest(**told))
-    summary = cached_summary(job.cache, *digests)
-    ready = prepared.is_prepared(job.cache, job.data_digest, data.reader)
-    if summary is not None and summary.all_passed and ready:
-        log.info("data, protocol and checks are unchanged since phase 0 passed")
-    else:
-        scan, sets = job.scanned or _scan(job.config, job.source)
-        summary = run_checks(
-            scan,
-            protocol=job.protocol.document,
-            protocol_digest=job.protocol.digest,
-            data_digest=job.data_digest,
-            **told,
-        )
-        store_summary(job.cache, summary)
-        if summary.all_passed:
-            name = f"simulated_{job.config.variant}" if simulated else None
-            left_out: list[Finding] = []  # the scan has named them
-            sets = sets or {k: job.source.read(k, left_out) for k in job.source.splits()}
-            prepared.prepare(sets, job.cache, job.data_digest, data.reader, config=name)
+    summary = check_and_prepare(job.config, job.protocol, job.source, job.data_digest, job.scanned)
     write_json(job.workdir.phase0, summary.to_json())
     log.info("phase 0: %s", _counted(summary))
     if not summary.all_passed:
@@ -69,23 +41,6 @@ def check_data(job: Job) -> Summary:
         write_report(job.workdir.path)
         raise summary.error()
     return summary
-
-
-def scan_if_new(config: Config, source: Source) -> Scanned | None:
-    """The scan of files that were never hashed: they are hashed on the way, and so read once. None
-    where the digest is known without reading."""
-    if isinstance(source, FileSource) and source.unhashed():
-        return _scan(config, source)
-    return None
-
-
-def _scan(config: Config, source: Source) -> Scanned:
-    log.info(
-        "simulating the default data, once (the simulator is compiled first)"
-        if config.data.source == SIMULATED
-        else f"reading all stamps of {config.data.root}"
-    )
-    return scan_source(source, workers=config.data.workers)
 
 
 def _counted(summary: Summary) -> str:
@@ -109,6 +64,19 @@ def load(job: Job, split: str) -> tuple[StampSet, np.ndarray]:
         *(split, len(stamps), stamps.reader, data.pairing, lenses, mask.sum() - lenses),
     )
     return stamps, mask
+
+
+def watch_data(job: Job) -> Watch:
+    """A watch on the prepared set, and on a user's files: a run is of the data that it began
+    with."""
+    data = job.config.data
+    folder = prepared.folder_of(job.cache, job.data_digest, prepared.resolve_reader(data.reader))
+    disk = LocalFileSystem()
+
+    def keys() -> dict[str, str | None]:
+        return {path: file_key(disk, path) for path in disk.find(str(folder))}
+
+    return Watch(keys, job.source.keys) if isinstance(job.source, FileSource) else Watch(keys)
 
 
 def rows_of_largest(job: Job, splits: tuple[str, ...]) -> int:

@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lensjax import configuration, gates
-from lensjax.checks.scan import Scan
 from lensjax.configuration import Config
+from lensjax.curate.prepare import Scanned
 from lensjax.data.source import Source
-from lensjax.data.stampset import StampSet
 from lensjax.runs.workdir import Workdir
-
-Scanned = tuple[Scan, dict[str, StampSet] | None]  # as lensjax.checks.run.scan_source gives it
 
 
 @dataclass(frozen=True)

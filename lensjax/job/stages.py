@@ -12,8 +12,9 @@ import jax
 
 from lensjax import configuration, gates
 from lensjax.configuration import Config
+from lensjax.curate.prepare import scan_if_new
 from lensjax.data.source import open_source
-from lensjax.job.data import check_data, scan_if_new
+from lensjax.job.data import check_data
 from lensjax.job.evaluation import evaluate_best, is_finished
 from lensjax.job.job import Job, cache_of
 from lensjax.job.train import train

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from lensjax.job.data import load, rows_of_largest
+from lensjax.job.data import load, rows_of_largest, watch_data
 from lensjax.job.job import Job
 from lensjax.progress import progress_bar
 from lensjax.runs.checkpoints import Checkpoints
@@ -51,6 +51,7 @@ def _train(
 ) -> dict[str, Any]:
     """Preflight before the first step, then the loop; returns the meta at the end."""
     config = job.config
+    watch = watch_data(job)
     stamps, mask = load(job, "train")
     shape = {"name": config.preprocessing.name, "clip": config.preprocessing.clip}
     hard_negatives = config.augment.hard_negative_fraction > 0
@@ -107,4 +108,5 @@ def _train(
             metrics=metrics,
             heartbeat=heartbeat,
             stop=stop,
+            before_epoch=watch.look,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,8 +100,11 @@ def train(
     metrics: MetricsLog,
     heartbeat: Heartbeat,
     stop: StopRequest,
+    before_epoch: Callable[[], None],
 ) -> dict[str, Any]:
     """Train from `state` at `meta["step"]` to the end of the plan or of patience; returns the meta.
+
+    `before_epoch` is called before every epoch but the first of this start, after the save.
 
     Raises:
         LensjaxError: exit 15 at a non-finite loss, gradient, parameter or logit (the last good
@@ -150,6 +153,8 @@ def train(
                 state = {**state, "sums": _zeroed(state["sums"])}
                 _save(checkpoints, state, meta, record["val_auroc"], feed)
                 metrics.write(meta["history"])
+                if not plan.is_over(meta):
+                    before_epoch()
                 clock = _Clock(step)
             elif saves:
                 meta["step"] = step

@@ -37,7 +37,17 @@ class Stop:
         return self.at is not None and self.step >= self.at
 
 
-def train(bench, folder, *, stop_at=None, train_step=None, predict=None, state=None, **plan):
+def train(
+    bench,
+    folder,
+    *,
+    stop_at=None,
+    train_step=None,
+    predict=None,
+    state=None,
+    before_epoch=lambda: None,
+    **plan,
+):
     """Train in `folder`, going on where it stopped; the meta."""
     folder.mkdir(exist_ok=True)
     checkpoints = Checkpoints(folder / "checkpoints")
@@ -61,6 +71,7 @@ def train(bench, folder, *, stop_at=None, train_step=None, predict=None, state=N
                 metrics=metrics,
                 heartbeat=stop,
                 stop=stop,
+                before_epoch=before_epoch,
             )
     finally:
         checkpoints.close()

@@ -17,12 +17,13 @@ from typing import Any
 
 from lensjax import schema
 from lensjax.checks.result import Summary
-from lensjax.data import stamps, stampset
-from lensjax.gates import logistic, statistics
+from lensjax.data import stampset
+from lensjax.gates import logistic, shortcuts, statistics
 from lensjax.runs.files import file_digest, write_json
 from lensjax.schema import ExitCode, LensjaxError
 
 _FOLDER = "phase0"
+_READERS = Path(stampset.__file__).parent  # they find faults, too
 
 
 def checks_digest(
@@ -33,11 +34,13 @@ def checks_digest(
     contaminants: str | None = None,
     record: str | None = None,
 ) -> str:
-    """SHA-256, in hex, of the checks' source and of all that they are told beside the data and
-    the protocol (the catalogues by content; `record`: digest of the data root's manifest)."""
+    """SHA-256, in hex, of the source of the checks and readers and of all that they are told beside
+    the data and the protocol (the catalogues by content; `record`: digest of the data root's
+    manifest)."""
     sha = hashlib.sha256(b"lensjax checks 1\n")
-    used = (stamps, stampset, schema, logistic, statistics)
-    sources = [*Path(__file__).parent.glob("*.py"), *map(_source, used)]
+    used = (schema, logistic, shortcuts, statistics)
+    folders = (Path(__file__).parent, _READERS)
+    sources = [*(path for folder in folders for path in folder.glob("*.py")), *map(_source, used)]
     for path in sorted(sources, key=lambda path: (path.parent.name, path.name)):
         sha.update(f"\n{path.parent.name}/{path.name}\n".encode())
         sha.update(path.read_bytes())

@@ -6,16 +6,24 @@ Nothing of lensjax.simulate is used, so that the checks are tried on pixels they
 from __future__ import annotations
 
 import copy
+import io
+import itertools
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lensjax import schema
 from lensjax.checks.result import Summary
 from lensjax.checks.run import run_checks
-from lensjax.checks.scan import scan_sets
+from lensjax.checks.scan import Scan, scan_files, scan_sets
+from lensjax.data.files import FileSource
+from lensjax.data.parquet import ParquetFormat
 from lensjax.data.stampset import Finding, StampSet, build_table, canonical
 
 PROTOCOL: dict[str, Any] = {
@@ -113,7 +121,12 @@ def subset(stamp_set: StampSet, keep: np.ndarray) -> StampSet:
 
 
 def phase0(sets: Sets, findings: tuple[Finding, ...] = (), **kwargs: Any) -> Summary:
-    """scan_sets and run_checks under the test's protocol."""
+    """scan_sets, and `judged`."""
+    return judged(scan_sets(sets, findings, progress=False), **kwargs)
+
+
+def judged(scan: Scan, **kwargs: Any) -> Summary:
+    """run_checks under the test's protocol."""
     given: dict[str, Any] = {
         "protocol": PROTOCOL,
         "protocol_digest": "p" * 64,
@@ -121,7 +134,49 @@ def phase0(sets: Sets, findings: tuple[Finding, ...] = (), **kwargs: Any) -> Sum
         "proportions": PROPORTIONS,
         "simulated": True,
     }
-    return run_checks(scan_sets(sets, findings, progress=False), **{**given, **kwargs})
+    return run_checks(scan, **{**given, **kwargs})
+
+
+def blob(stamp: np.ndarray) -> bytes:
+    """The npz bytes of a stamp [64, 64, 3], as Parquet files hold it."""
+    out = io.BytesIO()
+    np.savez(out, **{f"image_{band}": stamp[..., k] for k, band in enumerate(schema.BANDS)})
+    return out.getvalue()
+
+
+Spoil = Callable[[str, dict[str, list]], None]  # split, columns
+
+
+def write_root(
+    root: Path, sets: Sets, *, files: int = 1, spoil: Spoil | None = None, **options: Any
+) -> Path:
+    """The pairs of `sets` as users have them, ROOT/{train,val,test}/part-00000.parquet and on, in
+    `files` files a split; `options` are pyarrow's."""
+    for split, stamp_set in sets.items():
+        table = stamp_set.table
+        control = np.flatnonzero(table["negative_kind"] == "control")
+        stamp = control + 1
+        columns = {
+            "task_id": table["pair_id"][stamp].tolist(),
+            "brickname": table["brick"][stamp].tolist(),
+            "region_split": table["split"][stamp].tolist(),
+            "psfdepth_r": table["psf_depth"][stamp].tolist(),
+            **{
+                name: table[name][stamp].tolist()
+                for name in ("ra", "dec", "theta_e_arcsec", "arc_snr", "psf_fwhm_arcsec", "ebv")
+            },
+            "stamp_npz": [blob(s) for s in stamp_set.stamps[stamp]],
+            "ctrl_stamp_npz": [blob(s) for s in stamp_set.stamps[control]],
+        }
+        if spoil:
+            spoil(split, columns)
+        (root / split).mkdir(parents=True)
+        whole = pa.table(columns)
+        edges = [len(whole) * k // files for k in range(files + 1)]
+        for k, (first, end) in enumerate(itertools.pairwise(edges)):
+            path = root / split / f"part-{k:05d}.parquet"
+            pq.write_table(whole.slice(first, end - first), path, **options)
+    return root
 
 
 @pytest.fixture(scope="session")
@@ -137,6 +192,18 @@ def sets(clean: Sets) -> Sets:
 
 
 @pytest.fixture
+def open_root(tmp_path: Path) -> Callable[..., FileSource]:
+    """Opens a Parquet root with the production reader, its digests remembered in tmp_path."""
+    return lambda root: FileSource(str(root), ParquetFormat(), tmp_path / "cache")
+
+
+@pytest.fixture
+def scan_root(open_root: Callable[..., FileSource]) -> Callable[..., Scan]:
+    """The scan of a Parquet root, in this process unless told otherwise."""
+    return lambda root, workers=1: scan_files(open_root(root), workers=workers, progress=False)
+
+
+@pytest.fixture
 def made() -> SimpleNamespace:
     """The functions and the protocol of this file (test files cannot import one another)."""
     return SimpleNamespace(
@@ -145,6 +212,9 @@ def made() -> SimpleNamespace:
         changed=changed,
         subset=subset,
         phase0=phase0,
+        judged=judged,
+        blob=blob,
+        write_root=write_root,
         protocol=copy.deepcopy(PROTOCOL),
         radius=RADIUS,
     )

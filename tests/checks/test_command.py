@@ -2,62 +2,34 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from lensjax import schema
 from lensjax.checks import command, run
 from lensjax.checks.command import main
 from lensjax.checks.result import CHECKS, Outcome
+from lensjax.checks.scan import scan_sets
 from lensjax.configuration import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def blob(stamp: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    np.savez(out, **{f"image_{band}": stamp[..., k] for k, band in enumerate(schema.BANDS)})
-    return out.getvalue()
-
-
-def write_root(root: Path, sets) -> Path:
-    """The pairs of `sets` as users have them: ROOT/{train,val,test}/*.parquet."""
-    for split, stamp_set in sets.items():
-        table = stamp_set.table
-        control = np.flatnonzero(table["negative_kind"] == "control")
-        stamp = control + 1
-        columns = {
-            "task_id": table["pair_id"][stamp],
-            "brickname": table["brick"][stamp],
-            "region_split": table["split"][stamp],
-            "psfdepth_r": table["psf_depth"][stamp],
-            **{
-                name: table[name][stamp]
-                for name in ("ra", "dec", "theta_e_arcsec", "arc_snr", "psf_fwhm_arcsec", "ebv")
-            },
-        }
-        arrays = {name: pa.array(column.tolist()) for name, column in columns.items()}
-        arrays["stamp_npz"] = pa.array([blob(s) for s in stamp_set.stamps[stamp]])
-        arrays["ctrl_stamp_npz"] = pa.array([blob(s) for s in stamp_set.stamps[control]])
-        (root / split).mkdir(parents=True)
-        pq.write_table(pa.table(arrays), root / split / "part-00000.parquet")
-    return root
+def simulated(sets):
+    """In place of the simulator: scan_source of these sets."""
+    return lambda source, workers: (scan_sets(sets, progress=False), sets)
 
 
 @pytest.fixture
-def phase0(tmp_path, capsys):
+def phase0(tmp_path, capsys, made):
     """Runs the command on sets: (exit code, last line of stderr, summary as JSON)."""
 
     def run_all(sets, *flags: str, only=CHECKS):
-        root = write_root(tmp_path / "data", sets)
+        root = made.write_root(tmp_path / "data", sets)
         out = tmp_path / "summary.json"
         argv = [f"--data={root}", f"--config.data.cache_dir={tmp_path / 'cache'}", f"--out={out}"]
         code = main([*argv, *flags], only=only)
@@ -116,7 +88,7 @@ def test_a_simulated_set_that_passed_is_prepared_under_its_variant(
     clean, tmp_path, monkeypatch, capsys
 ):
     told = {}
-    monkeypatch.setattr(command, "read_sets", lambda source: (clean, []))
+    monkeypatch.setattr(command, "scan_source", simulated(clean))
     monkeypatch.setattr(command.prepared, "prepare", lambda *args, config: told.update(name=config))
     argv = ["--config=configs/b3.py:tiny", f"--config.data.cache_dir={tmp_path}"]
     assert main([*argv, f"--out={tmp_path / 'new' / 'summary.json'}"]) == 0
@@ -146,7 +118,7 @@ def test_the_help_is_no_error(capsys):
 
 def test_a_cache_that_cannot_be_written_to_is_named(clean, tmp_path, monkeypatch, capsys):
     """Before the checks, and where it becomes so while they run."""
-    monkeypatch.setattr(command, "read_sets", lambda source: (clean, []))
+    monkeypatch.setattr(command, "scan_source", simulated(clean))
     cache = tmp_path / "cache"
     cache.write_text("a file")
     argv = ["--config=configs/b3.py:tiny", f"--config.data.cache_dir={cache}"]
@@ -162,7 +134,7 @@ def test_counts_that_contradict_the_proportions_are_told_as_such(clean, tmp_path
     """Simulated bricks are never split anew: the fields of the config disagree."""
     monkeypatch = pytest.MonkeyPatch()
     with monkeypatch.context() as patch:
-        patch.setattr(command, "read_sets", lambda source: (clean, []))
+        patch.setattr(command, "scan_source", simulated(clean))
         flag = "--config.data.proportions=(0.8, 0.1, 0.1)"
         cache = f"--config.data.cache_dir={tmp_path}"
         assert main(["--config=configs/b3.py:tiny", flag, cache]) == 11

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from itertools import permutations
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from lensjax.checks import cache
 from lensjax.checks.cache import cached_summary, checks_digest, store_summary
 from lensjax.checks.protocol import phase0_rules
 from lensjax.checks.result import FAIL, NOT_PROVEN, PASS, Outcome, Summary, judge
-from lensjax.data import stampset
 from lensjax.data.stampset import Finding
-from lensjax.gates import logistic, statistics
+from lensjax.gates import logistic, shortcuts, statistics
 from lensjax.schema import ExitCode, LensjaxError
 
 ORDER = (17, 12, 10, 11)
@@ -23,7 +24,8 @@ ORDER = (17, 12, 10, 11)
 
 def failed(name: str, code: int, severity: str = "ERROR"):
     finding = Finding(name, severity, "cause", "file row 1", ExitCode(code))
-    return judge(name, Outcome("", (finding,)), required=True, quarantine_budget=0)
+    outcome = Outcome("", (finding,))
+    return judge(name, outcome, required=True, set_aside=1, quarantine_budget=0)
 
 
 def summary_of(*results):
@@ -41,14 +43,15 @@ def test_the_code_is_the_first_present_of_17_12_10_11():
 def test_not_proven_blocks_only_where_required():
     unknown = Outcome("", not_proven="No file.")
     for required, code in ((True, 10), (False, 0)):
-        result = judge("anchors", unknown, required=required, quarantine_budget=0)
+        result = judge("anchors", unknown, required=required, set_aside=0, quarantine_budget=0)
         assert result.verdict == NOT_PROVEN
         assert summary_of(result).exit_code == code
 
 
 def test_a_failure_stops_a_run_even_where_the_check_is_not_required():
     finding = Finding("anchors", "ERROR", "cause", "", ExitCode.DATA_INVALID)
-    result = judge("anchors", Outcome("", (finding,)), required=False, quarantine_budget=0)
+    outcome = Outcome("", (finding,))
+    result = judge("anchors", outcome, required=False, set_aside=0, quarantine_budget=0)
     assert result.verdict == FAIL and not summary_of(result).all_passed
 
 
@@ -56,8 +59,28 @@ def test_notes_never_fail_and_quarantine_has_a_budget():
     assert failed("stamps", 10, "NOTE").verdict == PASS
     assert failed("stamps", 10, "QUARANTINE").codes() == {10}
     finding = Finding("stamps", "QUARANTINE", "cause", "", ExitCode.DATA_INVALID)
-    within = judge("stamps", Outcome("", (finding,)), required=True, quarantine_budget=1)
-    assert within.verdict == PASS and within.counts["quarantined"] == 1
+    outcome = Outcome("Looked.", (finding, finding))  # two faults of one row
+    for set_aside, budget, verdict in ((1, 1, PASS), (2, 1, FAIL), (1, 0, FAIL), (2, 2, PASS)):
+        result = judge(
+            "stamps", outcome, required=True, set_aside=set_aside, quarantine_budget=budget
+        )
+        assert result.verdict == verdict and result.counts["quarantined"] == set_aside
+        assert f"{set_aside} rows" in result.message and f"budget {budget}" in result.message
+        assert result.codes() == ({10} if verdict == FAIL else set())
+    other = judge("splits", Outcome(""), required=True, set_aside=2, quarantine_budget=0)
+    assert other.verdict == PASS and other.counts["quarantined"] == 0  # not this check's rows
+
+
+def test_what_cannot_be_set_aside_fails_within_any_budget():
+    """Hostile input is an ERROR, and a budget is for rows."""
+    errors = [
+        Finding("stamps", severity, "cause", "", ExitCode(code))
+        for severity, code in (("QUARANTINE", 10), ("ERROR", 17))
+    ]
+    outcome = Outcome("", tuple(errors))
+    result = judge("stamps", outcome, required=True, set_aside=1, quarantine_budget=9)
+    assert result.verdict == FAIL and summary_of(result).exit_code == 17
+    assert result.findings[0].severity == "ERROR"  # the cause comes first
 
 
 def test_reader_findings_are_part_of_the_check_they_belong_to(clean, made):
@@ -122,7 +145,7 @@ def test_checks_digest_depends_on_all_that_the_checks_are_told(tmp_path):
         digest(proportions=(0.7, 0.15, 0.15)),
         digest(anchors=str(catalogue)),
         digest(contaminants=str(catalogue)),
-        digest(label_digests={"train": "0"}),
+        digest(record="0" * 64),
     }
     catalogue.write_text("name,ra\n")
     seen.add(digest(anchors=str(catalogue)))
@@ -131,13 +154,24 @@ def test_checks_digest_depends_on_all_that_the_checks_are_told(tmp_path):
 
 
 def test_checks_digest_is_of_all_that_decides_a_verdict(monkeypatch, tmp_path):
-    """A summary of other code must not be found again, be it code of the gates that checks use."""
+    """A summary of other code must not be found again, be it code of the gates that checks use or
+    of the readers, which find faults."""
     here = checks_digest(proportions=None, simulated=False)
-    for module in (logistic, statistics, stampset):
+    for module in (logistic, shortcuts, statistics):
         changed = tmp_path / Path(module.__file__).name
         changed.write_text(Path(module.__file__).read_text() + "# changed\n")
         with monkeypatch.context() as context:
             context.setattr(module, "__file__", str(changed))
+            assert checks_digest(proportions=None, simulated=False) != here
+    for name in ("rows", "files", "parquet", "npz", "record", "stamps"):
+        readers = tmp_path / name / "data"
+        shutil.copytree(
+            cache._READERS, readers, ignore=shutil.ignore_patterns("__pycache__", "lens_stamps")
+        )
+        with monkeypatch.context() as context:
+            context.setattr(cache, "_READERS", readers)
+            assert checks_digest(proportions=None, simulated=False) == here
+            (readers / f"{name}.py").write_text("# changed\n")
             assert checks_digest(proportions=None, simulated=False) != here
     assert checks_digest(proportions=None, simulated=False) == here
 

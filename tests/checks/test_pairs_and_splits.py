@@ -6,12 +6,20 @@ import numpy as np
 import pytest
 
 from lensjax import schema
+from lensjax.checks import pairs
 from lensjax.checks.pairs import check_pairs
-from lensjax.checks.rows import join
+from lensjax.checks.scan import scan_sets
 
 
 def errors(outcome_or_result):
     return [f for f in outcome_or_result.findings if f.severity == "ERROR"]
+
+
+def checked(stamp_set, outside_limit: float = 0.05):
+    """check_pairs of one split alone."""
+    scan = scan_sets({stamp_set.split: stamp_set}, progress=False)
+    told = (scan.rows, scan.measured, scan.pairs, scan.difference)
+    return check_pairs(*told, outside_limit=outside_limit)
 
 
 def one_pair(made, inside: float, outside: float, **columns):
@@ -25,7 +33,7 @@ def one_pair(made, inside: float, outside: float, **columns):
     stamp_set.table["psf_fwhm_arcsec"][:] = 1.2
     for name, value in columns.items():
         stamp_set.table[name][1] = value
-    return check_pairs(join({"train": stamp_set}), outside_limit=0.05)
+    return checked(stamp_set)
 
 
 @pytest.mark.parametrize(("outside", "fails"), [(4.9, False), (5.2, True), (-5.2, True)])
@@ -66,15 +74,14 @@ def test_difference_in_another_band_only_is_not_identical(made):
     stamp_set = made.set("train", 1, 0, 0)
     stamp_set.stamps[1] = stamp_set.stamps[0]
     stamp_set.stamps[1, 31, 31, 0] += 1.0
-    outcome = check_pairs(join({"train": stamp_set}), outside_limit=0.05)
-    assert not errors(outcome)
+    assert not errors(checked(stamp_set))
 
 
 @pytest.mark.parametrize("keep", ["stamp", "control"])
 def test_a_positive_needs_its_control(made, keep):
     stamp_set = made.set("train", 4, 0, 0)
     stamp_set = made.subset(stamp_set, np.arange(8) != (0 if keep == "stamp" else 1))
-    found = errors(check_pairs(join({"train": stamp_set}), outside_limit=0.05))
+    found = errors(checked(stamp_set))
     assert bool(found) == (keep == "stamp")
     if found:
         assert "has no control" in found[0].message
@@ -83,16 +90,49 @@ def test_a_positive_needs_its_control(made, keep):
 def test_pair_of_three_rows_is_named(made):
     stamp_set = made.set("train", 4, 0, 0)
     stamp_set.table["pair_id"][2] = stamp_set.table["pair_id"][0]
-    messages = [f.message for f in errors(check_pairs(join({"train": stamp_set}), outside_limit=1))]
+    messages = [f.message for f in errors(checked(stamp_set, outside_limit=1))]
     assert any("has 3 rows, 1 of them positive" in message for message in messages)
 
 
 def test_pair_of_two_hosts_is_named(made):
     stamp_set = made.set("train", 4, 0, 0)
     stamp_set.table["lrg_id"][0] = "elsewhere"
-    (found,) = errors(check_pairs(join({"train": stamp_set}), outside_limit=1))
+    (found,) = errors(checked(stamp_set, outside_limit=1))
     assert "differ in lrg_id" in found.message
 
+
+def other_hosts_control(made):
+    """Pairs of unknown theta_E; the control of the third is the fourth host's."""
+    stamp_set = made.set("train", 6, 0, 0)
+    stamp_set.table["theta_e_arcsec"][:] = np.nan
+    stamp_set.stamps[4] = stamp_set.stamps[6]
+    stamp_set.stamps[5] += np.float32(2.0) * (made.radius < 5)[..., None]  # the sum is positive
+    return stamp_set
+
+
+def test_a_control_of_another_galaxy_is_told_by_its_sky(made, monkeypatch):
+    """Where theta_E is unknown no rule of the arc's extent can tell."""
+    stamp_set = other_hosts_control(made)
+    outcome = checked(stamp_set)
+    (found,) = errors(outcome)
+    assert "not of one galaxy: their sky noise differs" in found.message
+    assert found.where == "train/part-0.parquet row 1" and outcome.counts["extent_untested"] == 6
+    monkeypatch.setattr(pairs, "SAME_SKY", np.inf)
+    assert not errors(checked(stamp_set))  # the guard off
+
+
+def test_pairs_of_one_galaxy_are_well_within_the_limit(clean):
+    """Measured: a pair differs by its arc, two galaxies by their noise."""
+    scan = scan_sets(clean, progress=False)
+    stamp, control = scan.measured.fingerprint[scan.pairs].transpose(1, 0, 2)
+    assert np.linalg.norm(stamp - control, axis=1).max() < 0.1 * pairs.SAME_SKY
+    assert np.linalg.norm(stamp[1:] - control[:-1], axis=1).min() > 1.2 * pairs.SAME_SKY
+
+
+def test_a_sky_that_cannot_be_measured_is_no_fault(made):
+    stamp_set = made.set("train", 2, 0, 0)
+    stamp_set.stamps[:2, made.radius >= 20] = 0.0
+    assert not [one for one in errors(checked(stamp_set)) if "sky noise" in one.message]
 
 def in_guard_band(sets):
     train, test = sets["train"].table, sets["test"].table

@@ -1,7 +1,11 @@
 """Paths with and without a scheme (L1.7)."""
 
+import importlib
+import sys
+
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from lensjax.data.paths import open_filesystem
 from lensjax.schema import ExitCode, LensjaxError
@@ -16,8 +20,10 @@ def test_plain_and_file_paths_are_local(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", ["s3://bucket/a b", "s3a://bucket/a b"])
 def test_s3a_is_s3(monkeypatch, path):
-    asked = []
-    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url: asked.append(url) or (None, url))
+    asked, local = [], fsspec.filesystem("file")
+    monkeypatch.setattr(
+        fsspec.core, "url_to_fs", lambda url, **_: asked.append(url) or (local, url)
+    )
     open_filesystem(path)
     assert asked == ["s3://bucket/a b"]
 
@@ -25,6 +31,29 @@ def test_s3a_is_s3(monkeypatch, path):
 def test_other_schemes_pass_and_unknown_ones_are_usage_errors():
     filesystem, path = open_filesystem("memory://x/y")
     assert path == "/x/y" and not filesystem.isdir(path)
-    with pytest.raises(LensjaxError) as caught:
+    with pytest.raises(LensjaxError, match="Copy the files") as caught:
         open_filesystem("nosuchscheme://x")
     assert caught.value.code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("path", "package"), [("gs://b/x", "gcsfs"), ("gcs://b/x", "gcsfs"), ("s3a://b/x", "s3fs")]
+)
+def test_a_missing_package_is_named(monkeypatch, path, package):
+    loaded = importlib.import_module("fsspec.registry")._registry  # by tests before this one
+    for protocol in ("s3", "gs", "gcs"):
+        monkeypatch.delitem(loaded, protocol, raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(LensjaxError, match=f"pip install {package}") as caught:
+        open_filesystem(path)
+    assert caught.value.code == ExitCode.USAGE and package in caught.value.what
+
+
+def test_a_store_that_fails_is_one_line(monkeypatch):
+    def refuse(self, path, **_):
+        raise RuntimeError("invalid_grant")
+
+    monkeypatch.setattr(MemoryFileSystem, "exists", refuse)
+    with pytest.raises(LensjaxError, match="RuntimeError: invalid_grant") as caught:
+        open_filesystem("memory://x")
+    assert caught.value.code == ExitCode.RESOURCE

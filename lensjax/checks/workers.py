@@ -43,23 +43,23 @@ def run_tasks(
         yield from map(function, tasks)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy locks held by our threads
-    with ProcessPoolExecutor(workers, context, _begin, (os.getpid(),)) as pool:
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for task in tasks:
-                waiting.append(pool.submit(function, task))
-                if len(waiting) > workers * AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
+    pool = ProcessPoolExecutor(workers, context, _begin, (os.getpid(),))
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(function, task))
+            if len(waiting) > workers * AHEAD:
                 yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise LensjaxError(
-                ExitCode.RESOURCE,
-                "a worker process was ended from outside, perhaps for want of memory",
-                remedy="Free memory, or use fewer with --config.data.workers=1",
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise LensjaxError(
+            ExitCode.RESOURCE,
+            "a worker process was ended from outside, perhaps for want of memory",
+            remedy="Free memory, or use fewer with --config.data.workers=1",
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin(owner: int) -> None:

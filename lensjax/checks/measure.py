@@ -68,6 +68,8 @@ def unmeasured(n: int) -> Measured:
 def measure(planes: np.ndarray) -> Measured:
     """Measures `planes`, float32 [n, 3, 64, 64] nanomaggies, contiguous. Values that are not finite
     give NaN, never an exception."""
+    if not len(planes):
+        return unmeasured(0)
     content, layout = hashes(planes)
     with np.errstate(all="ignore"):  # unusable stamps are named by the reader
         scaled, outskirts = _outskirts(planes)
@@ -76,9 +78,15 @@ def measure(planes: np.ndarray) -> Measured:
 
 def difference(stamps: np.ndarray, controls: np.ndarray, reach: np.ndarray) -> Difference:
     """Compares pairs, float32 [n, 3, 64, 64] each; `reach` float [n] pixels: how far from the
-    centre the arc may go (contracts.md: 3 theta_E + 2 PSF FWHM), NaN if unknown."""
+    centre the arc may go (contracts.md: 3 theta_E + 2 PSF FWHM), NaN if unknown. Values that are
+    not finite are no exception here either."""
+    with np.errstate(all="ignore"):
+        return _difference(stamps, controls, reach)
+
+
+def _difference(stamps: np.ndarray, controls: np.ndarray, reach: np.ndarray) -> Difference:
     n = len(stamps)
-    r_band = (stamps[:, schema.R_BAND] - controls[:, schema.R_BAND]).reshape(n, -1)
+    r_band = (stamps[:, schema.R_BAND] - controls[:, schema.R_BAND]).reshape(n, _RADIUS.size)
     differ = np.asarray(r_band.any(axis=1))  # NaN counts as a difference
     for k in np.flatnonzero(~differ):
         differ[k] = not np.array_equal(stamps[k], controls[k])
@@ -87,8 +95,7 @@ def difference(stamps: np.ndarray, controls: np.ndarray, reach: np.ndarray) -> D
     beyond = np.zeros(n)
     for k in np.flatnonzero(np.isfinite(reach)):
         beyond[k] = size[k, _ORDER[np.searchsorted(_ORDERED, reach[k], "right") :]].sum()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(whole > 0, beyond / whole, 0.0)
+    share = np.where(whole > 0, beyond / whole, 0.0)
     outside = np.where(np.isfinite(reach), share, np.nan).astype(np.float32)
     return Difference(differ, r_band.sum(axis=1, dtype=np.float64), outside)
 

@@ -24,7 +24,7 @@ from lensjax.schema import ExitCode, LensjaxError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-FEW_TASKS = 4  # done in this process
+FEW_TASKS = 8  # done in this process: seconds, as starting workers takes
 AHEAD = 4  # tasks handed out beyond those that are being done, per worker
 LOOK_S = 1.0  # seconds between two looks at whether the owner lives
 

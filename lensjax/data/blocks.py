@@ -2,7 +2,7 @@
 
 Not a reader: `indexed` and `hdf5` say how a stamp is decoded.
 
-    >>> for block in decoded(shard, range(256), 2, decode): ...
+    >>> for block in decoded(shard, range(256), 2, decode, label): ...
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import numpy as np
 from lensjax import schema
 from lensjax.data.formats import Block, Shard, stamp_fault
 from lensjax.data.stamps import validate_planes
+from lensjax.data.stampset import Finding
 from lensjax.schema import ExitCode, LensjaxError
 
 BLOCK_ROWS = 64
 PIECE_ROWS = 256
 Decode = Callable[[int, bool], np.ndarray | None]
+Label = Callable[[int, bool, str], str]
 
 
 def pieces(rows: int) -> list[range]:
@@ -26,14 +28,23 @@ def pieces(rows: int) -> list[range]:
     return [range(start, min(start + PIECE_ROWS, rows)) for start in range(0, rows, PIECE_ROWS)]
 
 
-def decoded(shard: Shard, rows: range, members: int, decode: Decode) -> Iterator[Block]:
+def decoded(
+    shard: Shard, rows: range, members: int, decode: Decode, label: Label
+) -> Iterator[Block]:
     """Blocks of `rows`, of stamps alone or (with two `members`) of stamps and controls.
     `decode(row, control)` gives float32 [3, 64, 64], nanomaggies, or None where a row has no
-    control, or raises LensjaxError with the band in `where`."""
+    control, or raises LensjaxError with the band in `where`; `label(row, control, band)` is added
+    to the message of a fault (the file concerned, where that is not the shard)."""
+
+    def fault(row: int, member: int, what: str, band: str, code: ExitCode) -> tuple[int, Finding]:
+        control = bool(member)
+        message = schema.printable(what + label(row, control, band.removeprefix("band ")))
+        return stamp_fault(shard, row, band, control=control, message=message, code=code)
+
     for first in range(rows.start, rows.stop, BLOCK_ROWS):
         mine = range(first, min(first + BLOCK_ROWS, rows.stop))
         pixels = np.zeros((members, len(mine), len(schema.BANDS), *schema.STAMP_SHAPE[:2]), "f4")
-        faults = []
+        faults: list[tuple[int, Finding]] = []
         for member in range(members):
             sound = set()
             for row in mine:
@@ -42,16 +53,10 @@ def decoded(shard: Shard, rows: range, members: int, decode: Decode) -> Iterator
                         pixels[member, row - first] = planes
                         sound.add(row)
                 except LensjaxError as error:
-                    faults.append(_fault(shard, row, member, error))
+                    faults.append(fault(row, member, error.what, error.where, error.code))
             for cause in validate_planes(pixels[member]):
                 if (row := first + cause.row) in sound:
-                    what, band = cause.message, f"band {cause.band}"
-                    error = LensjaxError(ExitCode.DATA_INVALID, what, band)
-                    faults.append(_fault(shard, row, member, error))
-        faults.sort(key=lambda fault: fault[0])
+                    band, code = f"band {cause.band}", ExitCode.DATA_INVALID
+                    faults.append(fault(row, member, cause.message, band, code))
+        faults.sort(key=lambda one: one[0])
         yield Block(first, pixels, faults)
-
-
-def _fault(shard: Shard, row: int, member: int, error: LensjaxError):
-    what, band = schema.printable(error.what), error.where
-    return stamp_fault(shard, row, band, control=bool(member), message=what, code=error.code)

@@ -10,7 +10,9 @@ Not a reader: `index` and `hdf5` fill Columns.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +44,7 @@ class Columns:
     unknown: tuple[str, ...]
 
     def names(self) -> tuple[str, ...]:
-        """Names as Shard.columns has them."""
+        """The columns that are there."""
         return (*self.numbers, *self.words)
 
     def word(self, name: str, row: int) -> str:
@@ -77,7 +79,7 @@ class Columns:
         codes = np.stack([np.unique(column, return_inverse=True)[1] for column in told], 1)
         return sorted(np.unique(codes, axis=0, return_index=True)[1].tolist())[:MAX_EXAMPLES]
 
-    def with_scales(self, told: Told, declared: np.ndarray | None = None) -> Columns:
+    def with_scales(self, told: Told, declared: np.ndarray | None = None) -> Self:
         """With the pixel scale of every row's stamp: as resampled, else the row's own, else as
         told, else as its file declares (float64 [rows], NaN where that cannot be read: such a row
         is refused with its stamp, and has the survey's in the meantime)."""
@@ -121,6 +123,13 @@ class Columns:
             where = f"{shard.name} row {int(np.flatnonzero(~has_control)[0])}"
             found.append(finding("no control, and no column 'kind' to say what it is", where))
         return found
+
+
+def shard_columns(names: Iterable[str]) -> tuple[str, ...]:
+    """Columns called `names` as Shard.columns has them; a position tells the brick."""
+    found = list(dict.fromkeys(map(canonical, names)))
+    placed = {"ra", "dec"} <= set(found) and "brickname" not in found
+    return (*found, "brickname") if placed else tuple(found)
 
 
 def canonical(name: str) -> str:

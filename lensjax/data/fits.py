@@ -18,11 +18,10 @@ import numpy as np
 
 from lensjax import schema
 from lensjax.data import fits_header
-from lensjax.data.columns import Columns
 from lensjax.data.cutouts import Cutout
 from lensjax.data.fits_image import Image, open_image
 from lensjax.data.formats import Shard, finding
-from lensjax.data.index import place
+from lensjax.data.index import Index
 from lensjax.data.indexed import IndexedFormat
 from lensjax.data.npz import damaged
 from lensjax.data.reading import Bytes
@@ -67,8 +66,8 @@ class FitsFormat(IndexedFormat):
         return Cutout(planes, declared)
 
     def declared_columns(
-        self, filesystem: fsspec.AbstractFileSystem, shard: Shard, index: Columns
-    ) -> tuple[Columns, list[Finding]]:
+        self, filesystem: fsspec.AbstractFileSystem, shard: Shard, index: Index
+    ) -> tuple[Index, list[Finding]]:
         """`index` with the pixel scales that the headers declare, and with ra and dec of the
         centre where there are no such columns: then every row's first header is read."""
         placed = "ra" in index.numbers and "dec" in index.numbers
@@ -81,7 +80,7 @@ class FitsFormat(IndexedFormat):
         bar = progress_bar(range(index.rows), desc=f"headers of {shard.split}", unit="row")
         for row in bar:
             try:
-                image = opener(self.parts(place(index, row, control=False).file)[0])
+                image = opener(self.parts(index.place(row, control=False).file)[0])
                 scale[row] = _scale(image, index.told(row, self.told))
                 if not placed and image.planes == 1:
                     ra[row], dec[row] = fits_header.centre(image) or (np.nan, np.nan)

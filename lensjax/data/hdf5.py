@@ -29,6 +29,7 @@ from lensjax.data.columns import (
     Columns,
     bounded,
     canonical,
+    shard_columns,
 )
 from lensjax.data.cutouts import Cutout, band_axis
 from lensjax.data.formats import PAIR, Block, Shard, finding
@@ -77,7 +78,7 @@ class Hdf5Format:
                 inside(filesystem, root, name)
                 with open_hdf5(filesystem, path) as file:
                     rows = len(contents(file, self.told).stamps)
-                    columns = tuple(dict.fromkeys(map(canonical, _names(file))))
+                    columns = shard_columns(_names(file))
                 return Shard(path, name, split, rows, columns)
             except LensjaxError as error:
                 return finding(schema.printable(error.what), name, code=error.code)
@@ -135,7 +136,7 @@ class Hdf5Format:
                 planes = [bands_first[k] for k in found.planes]
                 return cutouts.stamp(Cutout(planes, [found.declared] * len(planes)), told)
 
-            yield from blocks.decoded(shard, rows, len(members), decode)
+            yield from blocks.decoded(shard, rows, len(members), decode, lambda *_: "")
 
     def _findings(self, shard: Shard, columns: Columns, found: Contents) -> list[Finding]:
         """What is wrong with all rows alike, and sizes that are odd."""

@@ -4,7 +4,7 @@ Not the stamps. Its columns are those of `columns` and the places of a row's sta
 of data: row 0 is the line below the header.
 
     >>> index = read_index(filesystem, "/data/train/stamps.csv")
-    >>> place(index, 17, control=False)
+    >>> index.place(17, control=False)
     Place(file='J2231-0849_{band}.fits', row=0)
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import functools
 import re
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import fsspec
@@ -49,7 +50,29 @@ class Place(NamedTuple):
     row: int
 
 
-def read_index(filesystem: fsspec.AbstractFileSystem, path: str) -> Columns:
+@dataclass(frozen=True)
+class Index(Columns):
+    """The columns of an index; `has_control` bool [rows]: the rows with a control."""
+
+    has_control: np.ndarray
+
+    def place(self, row: int, *, control: bool) -> Place:
+        """Where the stamp of a row, or its control, is (a control without a file of its own is in
+        the stamp's). Raises LensjaxError (DATA_INVALID) for a row that is no number of one."""
+        prefix = "control_" if control else ""
+        file = self.word(f"{prefix}file", row) or self.word("file", row)
+        number = self.number(f"{prefix}row", row)
+        if np.isnan(number):
+            number = 0.0
+        if number < 0 or not number.is_integer():
+            what = f"column {prefix}row is {number:g}, expected 0, 1, 2, ..."
+            raise LensjaxError(ExitCode.DATA_INVALID, what)
+        if not file:
+            raise LensjaxError(ExitCode.DATA_INVALID, f"column {prefix}file is empty")
+        return Place(file, int(number))
+
+
+def read_index(filesystem: fsspec.AbstractFileSystem, path: str) -> Index:
     """The index at `path`, remembered as long as the file does not change.
 
     Raises LensjaxError: DATA_INVALID for what is no UTF-8 CSV text with a header and a column
@@ -59,34 +82,8 @@ def read_index(filesystem: fsspec.AbstractFileSystem, path: str) -> Columns:
     return _read(filesystem, path, filesystem.ukey(path))
 
 
-def has_control(index: Columns) -> np.ndarray:
-    """bool [rows]: the rows with a control."""
-    found = np.zeros(index.rows, bool)
-    if "control_file" in index.words:
-        found |= as_text(index.words["control_file"]) != ""
-    if "control_row" in index.numbers:
-        found |= ~np.isnan(index.numbers["control_row"])
-    return found
-
-
-def place(index: Columns, row: int, *, control: bool) -> Place:
-    """Where the stamp of a row, or its control, is (a control without a file of its own is in the
-    stamp's). Raises LensjaxError (DATA_INVALID) for a row that is no number of one."""
-    prefix = "control_" if control else ""
-    file = index.word(f"{prefix}file", row) or index.word("file", row)
-    number = index.number(f"{prefix}row", row)
-    if np.isnan(number):
-        number = 0.0
-    if number < 0 or not number.is_integer():
-        what = f"column {prefix}row is {number:g}, expected 0, 1, 2, ..."
-        raise LensjaxError(ExitCode.DATA_INVALID, what)
-    if not file:
-        raise LensjaxError(ExitCode.DATA_INVALID, f"column {prefix}file is empty")
-    return Place(file, int(number))
-
-
 @functools.lru_cache(maxsize=3)  # the splits
-def _read(filesystem: fsspec.AbstractFileSystem, path: str, content: str) -> Columns:
+def _read(filesystem: fsspec.AbstractFileSystem, path: str, content: str) -> Index:
     del content  # tells a changed file from the one remembered
     raw = cast(bytes, filesystem.cat_file(path, start=0, end=MAX_BYTES + 1))
     names = _header(raw)
@@ -103,14 +100,15 @@ def _read(filesystem: fsspec.AbstractFileSystem, path: str, content: str) -> Col
     if not table.num_rows:
         raise damaged("0 rows")
     texts = {name: table[name].combine_chunks() for name in _best(names)}
-    return Columns(
-        rows=table.num_rows,
-        numbers={
-            canonical(k): _numbers(k, x) for k, x in texts.items() if canonical(k) in _NUMBERS
-        },
-        words={name: bounded(name, x) for name, x in texts.items() if name in _WORDS},
-        unknown=tuple(name for name in names if canonical(name) not in KNOWN),
-    )
+    numbers = {canonical(k): _numbers(k, x) for k, x in texts.items() if canonical(k) in _NUMBERS}
+    words = {name: bounded(name, x) for name, x in texts.items() if name in _WORDS}
+    unknown = tuple(name for name in names if canonical(name) not in KNOWN)
+    has_control = np.zeros(table.num_rows, bool)
+    if "control_file" in words:
+        has_control |= as_text(words["control_file"]) != ""
+    if "control_row" in numbers:
+        has_control |= ~np.isnan(numbers["control_row"])
+    return Index(table.num_rows, numbers, words, unknown, has_control)
 
 
 def _header(raw: bytes) -> list[str]:

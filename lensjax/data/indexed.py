@@ -20,10 +20,10 @@ import numpy as np
 
 from lensjax import schema
 from lensjax.data import blocks, cutouts
-from lensjax.data.columns import Columns
+from lensjax.data.columns import shard_columns
 from lensjax.data.cutouts import Cutout
 from lensjax.data.formats import PAIR, Block, Shard, finding
-from lensjax.data.index import FILE, KNOWN, has_control, place, read_index
+from lensjax.data.index import FILE, KNOWN, Index, read_index
 from lensjax.data.reading import Bytes, inside
 from lensjax.data.record import leads_out
 from lensjax.data.stampset import Finding
@@ -63,18 +63,19 @@ class IndexedFormat:
             what = f"no folder {split}, expected {', '.join(schema.SPLITS)}"
             return [], [finding(what, root)]
         name = f"{split}/{FILE}"
+        path = posixpath.join(root, name)
+        if not filesystem.exists(path):
+            return [], [finding(f"no {FILE}, the index of the stamps", name)]
         try:
-            path = inside(filesystem, root, name)
+            inside(filesystem, root, name)
             index = read_index(filesystem, path)
             _check_names(index)
         except LensjaxError as error:
-            what = error.what
-            if error.what == "no such file":
-                what = f"no {FILE}, the index of the stamps"
-            return [], [finding(what, f"{name} {error.where}".strip(), code=error.code)]
+            where = f"{name} {error.where}".strip()
+            return [], [finding(schema.printable(error.what), where, code=error.code)]
         except OSError as error:
             return [], [finding(f"cannot be read: {error.strerror or error}", name)]
-        return [Shard(path, name, split, index.rows, index.names())], []
+        return [Shard(path, name, split, index.rows, shard_columns(index.names()))], []
 
     def files(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[str]:
         """The index and every file that it names and that is there."""
@@ -99,7 +100,7 @@ class IndexedFormat:
             index = read_index(filesystem, shard.path)
         except (LensjaxError, OSError) as error:
             return {}, [finding(f"changed while it was read: {error}", shard.name)]
-        controls = has_control(index)
+        controls = index.has_control
         findings = index.findings(shard, controls, KNOWN)
         for row in index.examples():
             findings += self._shown_by(row, filesystem, shard, index)
@@ -107,8 +108,8 @@ class IndexedFormat:
         return index.metadata(shard, controls), findings + more
 
     def declared_columns(
-        self, filesystem: fsspec.AbstractFileSystem, shard: Shard, index: Columns
-    ) -> tuple[Columns, list[Finding]]:
+        self, filesystem: fsspec.AbstractFileSystem, shard: Shard, index: Index
+    ) -> tuple[Index, list[Finding]]:
         """`index` with the columns that only the files know, and notes."""
         del filesystem, shard
         return index.with_scales(self.told), []
@@ -123,25 +124,20 @@ class IndexedFormat:
     ) -> Iterator[Block]:
         """As Format.blocks."""
         index = read_index(filesystem, shard.path)
-        controls, opener = has_control(index), self.opener(filesystem, shard)
+        controls, opener = index.has_control, self.opener(filesystem, shard)
 
         def decode(row: int, control: bool) -> np.ndarray | None:
             if control and not controls[row]:
                 return None
-            file = ""
-            try:
-                _check_kind(index.word("kind", row), has_control=bool(controls[row]))
-                told, (file, number) = (
-                    index.told(row, self.told),
-                    place(index, row, control=control),
-                )
-                return cutouts.stamp(self._cutout(opener, file, number, told), told)
-            except LensjaxError as error:
-                band = error.where.removeprefix("band ") or "{band}"
-                named = f" ({file.replace('{band}', band)})" if file else ""
-                raise LensjaxError(error.code, error.what + named, error.where) from error
+            _check_kind(index.word("kind", row), has_control=bool(controls[row]))
+            told, (file, number) = index.told(row, self.told), index.place(row, control=control)
+            return cutouts.stamp(self._cutout(opener, file, number, told), told)
 
-        yield from blocks.decoded(shard, rows, 1 + bool(controls.any()), decode)
+        def label(row: int, control: bool, band: str) -> str:
+            file = (control and index.word("control_file", row)) or index.word("file", row)
+            return f" ({file.replace('{band}', band or '{band}')})"
+
+        yield from blocks.decoded(shard, rows, 1 + bool(controls.any()), decode, label)
 
     def opener(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> Opener:
         """A function that opens a file of the index; the last few are kept, with what is wrong
@@ -175,12 +171,12 @@ class IndexedFormat:
         return self.cutout(opened, row, told)
 
     def _shown_by(
-        self, row: int, filesystem: fsspec.AbstractFileSystem, shard: Shard, index: Columns
+        self, row: int, filesystem: fsspec.AbstractFileSystem, shard: Shard, index: Index
     ) -> list[Finding]:
         """What a row shows of all that are told alike: nothing told of them, or odd sizes."""
         where = f"{shard.name} row {row}"
         try:
-            told, (file, number) = index.told(row, self.told), place(index, row, control=False)
+            told, (file, number) = index.told(row, self.told), index.place(row, control=False)
             cutout = self._cutout(self.opener(filesystem, shard), file, number, told)
             cutouts.stamp(cutout, told)
         except NotTold as error:
@@ -195,11 +191,11 @@ def _root(shard: Shard) -> str:
     return shard.path[: -len(shard.name) - 1]
 
 
-def _words(index: Columns, column: str) -> list[str]:
+def _words(index: Index, column: str) -> list[str]:
     return index.words[column].to_pylist() if column in index.words else []
 
 
-def _check_names(index: Columns) -> None:
+def _check_names(index: Index) -> None:
     """Raises LensjaxError (REFUSED_INPUT) naming the first row whose file is outside."""
     for column in ("file", "control_file"):
         for row, word in enumerate(_words(index, column)):

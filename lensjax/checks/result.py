@@ -129,6 +129,11 @@ class Summary:
         not, and is never called a PASS."""
         return self.exit_code == ExitCode.OK
 
+    @property
+    def quarantined(self) -> int:
+        """Rows set aside for a stamp or a number that cannot be used."""
+        return max((result.counts.get("quarantined", 0) for result in self.results), default=0)
+
     def __getitem__(self, name: str) -> CheckResult:
         return next(result for result in self.results if result.name == name)
 
@@ -154,6 +159,7 @@ class Summary:
             "schema": SCHEMA,
             "all_passed": self.all_passed,
             "exit_code": int(self.exit_code),
+            "quarantined": self.quarantined,
             "data_digest": self.data_digest,
             "protocol_digest": self.protocol_digest,
             "checks_digest": self.checks_digest,

@@ -29,6 +29,7 @@ from lensjax.schema import ExitCode
 
 log = logging.getLogger(__name__)
 
+HELP = "check the data of a config and write the set that training reads"
 Scanned = tuple[Scan, dict[str, StampSet] | None]  # as lensjax.checks.run.scan_source gives it
 
 
@@ -94,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
     """The command. Raises LensjaxError (10, 11, 12, 17) for data that fail phase 0."""
     parser = configuration.Parser(
         prog="python -m lensjax.data prepare",
-        description="Check the data of a config and write the set that training reads.",
+        description=f"{HELP.capitalize()}.",
     )
     configuration.add_config_flag(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")

@@ -23,12 +23,15 @@ from lensjax.runs.logs import say
 from lensjax.schema import ExitCode, LensjaxError
 
 
+HELP = "write ROOT/manifest.json: what the files and labels are now"
+
+
 def main(argv: Sequence[str]) -> int:
     """The command. Raises LensjaxError: 10, 11, 12 or 17 for data that fail phase 0, 2 where a
     manifest is there and --replace is not given, 16 where it cannot be written."""
     parser = configuration.Parser(
         prog="python -m lensjax.data record",
-        description="Write ROOT/manifest.json: what the files and labels are now.",
+        description=f"{HELP[0].upper()}{HELP[1:]}.",
     )
     parser.add_argument("root", metavar="ROOT", help="folder of train/, val/, test/")
     parser.add_argument("--replace", action="store_true", help="replace a manifest that is there")

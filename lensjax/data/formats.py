@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import fsspec
 import numpy as np
@@ -79,10 +79,7 @@ class Block(NamedTuple):
 class Format(Protocol):
     """A file format. Objects are small and can be pickled: worker processes are given them."""
 
-    @property
-    def name(self) -> str:
-        """What `data.source` calls it."""
-        ...
+    name: ClassVar[str]  # what `data.source` calls it
 
     def list_split(
         self, filesystem: fsspec.AbstractFileSystem, root: str, split: str

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import fsspec
 import numpy as np
@@ -37,7 +38,7 @@ _BANDS = len(schema.BANDS)
 class ParquetFormat:
     """Format of *.parquet files."""
 
-    name: str = "parquet"
+    name: ClassVar[str] = "parquet"
 
     def list_split(
         self, filesystem: fsspec.AbstractFileSystem, root: str, split: str

@@ -74,6 +74,7 @@ def evaluate_best(
         "population": _population(job, spans),
         "phase0": {
             "all_passed": summary.all_passed,
+            "quarantined": summary.quarantined,
             "checks": {result.name: result.verdict for result in summary.results},
         },
         **_evidence(job, trainer.plan, meta),

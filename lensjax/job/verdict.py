@@ -30,6 +30,7 @@ def judge(job: Job) -> ExitCode:
         best_epoch=manifest["best_epoch"],
         best_auroc=manifest["best_auroc"],
         gates=judged,
+        quarantined=manifest["phase0"]["quarantined"],
     )
     with progress_bar(desc="report", total=SECTIONS, unit="section") as bar:
         report = write_report(workdir.path, bar.update)
@@ -46,4 +47,6 @@ def _population_line(manifest: dict[str, Any]) -> str:
     for key, (name, unit) in spans.items():
         span = manifest["population"].get(key)
         parts.append(f"{name} {span[0]:.3g}-{span[1]:.3g}{unit}" if span else f"{name} not known")
+    if aside := manifest["phase0"]["quarantined"]:
+        parts.append(f"{aside} rows set aside by phase 0")
     return "population: " + ", ".join(parts)

@@ -1,8 +1,8 @@
-"""training_results.json: what came out, in five fields.
+"""training_results.json: what came out, in six fields.
 
 Not the judgement (gates.json is): it repeats its gates and verdict for those who read one file.
 
-    write_results(workdir.results, success=True, best_epoch=7, best_auroc=0.97, gates=judged)
+    write_results(workdir.results, success=True, best_epoch=7, best_auroc=0.97, gates=judged, quarantined=0)
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ def write_results(
     best_epoch: int | None,
     best_auroc: float | None,
     gates: Mapping[str, Any],
+    quarantined: int,
 ) -> None:
     """Write the results of a run.
 
     success: training, evaluation and gates completed (whatever the verdict).
     best_epoch: 1-based; best_auroc: validation AUROC at it. None if no epoch was completed.
     gates: the object of gates.json, whose `gates` and `verdict` are repeated.
+    quarantined: rows of the data that phase 0 set aside.
     """
     write_json(
         path,
@@ -36,5 +38,6 @@ def write_results(
             "best_auroc": best_auroc,
             "final_gates": dict(gates["gates"]),
             "verdict": gates["verdict"],
+            "quarantined": quarantined,
         },
     )

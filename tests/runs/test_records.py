@@ -107,16 +107,17 @@ def test_a_heartbeat_that_cannot_be_written_stops_nothing(tmp_path, caplog):
     assert caplog.text.count("no heartbeat") == 1
 
 
-def test_results_have_the_five_fields(tmp_path):
+def test_results_have_the_six_fields(tmp_path):
     gates = {"schema": 1, "verdict": "GREEN", "gates": {"auroc_test": {"value": 0.97}}}
     path = tmp_path / "training_results.json"
-    write_results(path, success=True, best_epoch=7, best_auroc=0.97, gates=gates)
+    write_results(path, success=True, best_epoch=7, best_auroc=0.97, gates=gates, quarantined=3)
     assert json.loads(path.read_text()) == {
         "success": True,
         "best_epoch": 7,
         "best_auroc": 0.97,
         "final_gates": gates["gates"],
         "verdict": "GREEN",
+        "quarantined": 3,
     }
 
 

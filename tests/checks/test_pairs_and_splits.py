@@ -134,6 +134,7 @@ def test_a_sky_that_cannot_be_measured_is_no_fault(made):
     stamp_set.stamps[:2, made.radius >= 20] = 0.0
     assert not [one for one in errors(checked(stamp_set)) if "sky noise" in one.message]
 
+
 def in_guard_band(sets):
     train, test = sets["train"].table, sets["test"].table
     hosts = train["lrg_id"] == train["lrg_id"][0]

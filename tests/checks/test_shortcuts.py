@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from lensjax import schema
 from lensjax.checks import run, shortcuts
 from lensjax.checks.result import FAIL, NOT_PROVEN, PASS, Outcome
+from lensjax.checks.scan import scan_sets
 from lensjax.gates.logistic import host_folds
 
 
@@ -162,6 +163,119 @@ def test_a_protocol_that_asks_for_no_hosts_still_needs_two(made, hosts):
     protocol["phase0"]["minimum"]["shortcut_hosts"] = 0
     summary = made.phase0(sets, proportions=None, protocol=protocol)
     assert (summary["survey_shortcut"].verdict == NOT_PROVEN) == (hosts < 2)
+
+
+# -- bricks -----------------------------------------------------------------------------------
+
+
+def by_brick(made, seed):
+    """In train a brick gives one class alone, of PSF, depth and extinction like any other's; in
+    val and test it gives both."""
+    sets = unpaired(made, 8, 64, seed)
+    train = made.set("train", 128, 0, seed)
+    brick = np.unique(train.table["brick"], return_inverse=True)[1] // 2  # of 8 hosts
+    train.table["brick"][:] = [f"train{k:04d}" for k in brick]
+    sets["train"] = made.subset(train, (train.table["label"] == 1) == (brick % 2 == 0))
+    return sets
+
+
+def test_a_label_that_the_brick_tells_is_refused(made, monkeypatch):
+    sets = by_brick(made, 1)
+    told = {"proportions": None, "simulated": False}
+    summary = made.phase0(sets, **told)
+    assert summary.exit_code == 11
+    assert [result.name for result in summary.stopping()] == ["metadata_shortcut"]
+    (found,) = summary["metadata_shortcut"].findings
+    assert found.where == "train/" and "told from the brick alone: AUC 1.000" in found.message
+    assert summary["metadata_shortcut"].counts["brick_auc"]["train"] == 1.0
+    monkeypatch.setattr(shortcuts, "_brick_interval", lambda *_: None)
+    assert made.phase0(sets, **told).all_passed  # the guard off
+
+
+def uneven(made, seed):
+    """Hosts of either class at random: of train 80 %, of test 10 % lensed."""
+    rng, sets = np.random.default_rng(seed), {}
+    for split, n, share in (("train", 96, 0.8), ("val", 80, 0.8), ("test", 160, 0.1)):
+        pairs = made.set(split, n, 0, seed)
+        lensed = rng.permutation(np.arange(n) < share * n)
+        host = np.unique(pairs.table["lrg_id"], return_inverse=True)[1]
+        sets[split] = made.subset(pairs, (pairs.table["label"] == 1) == lensed[host])
+    return sets
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_label_that_the_brick_does_not_tell_is_not_refused(made, seed):
+    """Splits of other shares of lenses are for the splits check to print and no shortcut; asked of
+    all splits at once, the brick tells the split and so the label."""
+    sets = uneven(made, seed)
+    result = made.phase0(sets, proportions=None)["metadata_shortcut"]
+    assert result.verdict == PASS, result.findings
+    assert set(result.counts["brick_auc"]) == {"train", "val", "test"}
+    pooled = shortcuts._brick_interval(scan_sets(sets, progress=False).rows, 15)
+    assert pooled is not None and pooled.low > 0.6
+
+
+# -- large sets -------------------------------------------------------------------------------
+
+
+def test_a_sample_of_bricks_stands_for_a_large_set(made, monkeypatch):
+    """Whole bricks, drawn by seed, up to MAX_STAMPS; the mixture is found in them."""
+    sets = unpaired(made, 120, 40, 0)
+    whole = made.phase0(sets, proportions=None)
+    monkeypatch.setattr(shortcuts, "MAX_STAMPS", 100)
+    scan = scan_sets(sets, progress=False)
+    mine, told = shortcuts._sample(scan.rows)
+    assert told == {"stamps": int(mine.sum()), "of_stamps": 200} and 80 < mine.sum() <= 100
+    for brick in np.unique(scan.rows.brick):
+        assert len(np.unique(mine[scan.rows.brick == brick])) == 1
+    np.testing.assert_array_equal(shortcuts._sample(scan.rows)[0], mine)
+    sampled = made.phase0(sets, proportions=None)
+    for name in ("survey_shortcut", "metadata_shortcut"):
+        assert "of_stamps" not in whole[name].counts
+        assert sampled[name].counts["of_stamps"] == 200
+        assert sampled[name].verdict == whole[name].verdict == PASS
+    other_survey(sets)
+    refused = made.phase0(sets, proportions=None)["survey_shortcut"]
+    assert refused.verdict == FAIL and refused.counts["stamps"] <= 100
+    assert "mixture of surveys" in refused.findings[0].message
+
+
+def test_at_most_so_many_bricks_are_asked(made, monkeypatch):
+    """The cost of the interval grows with their square."""
+    sets = unpaired(made, 120, 40, 0)
+    monkeypatch.setattr(shortcuts, "MAX_BRICKS", 30)
+    rows = scan_sets(sets, progress=False).rows
+    mine, told = shortcuts._sample(rows)
+    assert len(np.unique(rows.brick[mine])) == 30 and told["of_stamps"] == len(rows)
+
+
+def test_one_brick_larger_than_the_sample_is_taken_whole(made, monkeypatch):
+    sets = unpaired(made, 120, 40, 0)
+    for stamp_set in sets.values():
+        stamp_set.table["brick"][:] = "one"
+    monkeypatch.setattr(shortcuts, "MAX_STAMPS", 100)
+    mine, _ = shortcuts._sample(scan_sets(sets, progress=False).rows)
+    assert mine.all()
+
+
+def test_mixed_scales_are_seen_wherever_they_are(made, monkeypatch):
+    """In one stamp that no sample has; a difference of rounding is none."""
+    sets = unpaired(made, 120, 40, 0)
+    monkeypatch.setattr(shortcuts, "MAX_STAMPS", 150)
+    rows = scan_sets(sets, progress=False).rows
+    left_out = int(np.flatnonzero(~shortcuts._sample(rows)[0] & rows.of_split("train"))[0])
+    scale = sets["train"].table["pixel_scale_arcsec"]
+    scale[left_out] = 0.2624
+    assert made.phase0(sets, proportions=None)["survey_shortcut"].verdict == PASS
+    scale[left_out] = 0.2
+    refused = made.phase0(sets, proportions=None)["survey_shortcut"]
+    assert refused.verdict == FAIL
+    assert "0.2 and of 0.262 arcsec a pixel" in refused.findings[0].message
+    monkeypatch.setattr(shortcuts, "SAME_SCALE", np.inf)
+    assert made.phase0(sets, proportions=None)["survey_shortcut"].verdict == PASS  # guard off
+
+
+# -- how it is fitted -------------------------------------------------------------------------
 
 
 def test_hosts_stay_whole_in_the_folds():

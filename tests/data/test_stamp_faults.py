@@ -135,7 +135,7 @@ def test_control_without_its_guards_one_row_is_a_stamp_and_counts_pass(tmp_path,
     made = write_set(tmp_path / "root", "npy", short)
     monkeypatch.setattr(cutouts, "check_shape", lambda shape: None)
     assert np.ptp(made.pixels()[0, 4], axis=1).max() == 0  # its last row, 64 times
-    counts = write_set(tmp_path / "n", "npy", every=lambda x: np.rint(9000 * x).astype("i2"))
+    counts = write_set(tmp_path / "n", "npy", every=lambda x: np.rint(9000 * x + 5000).astype("i2"))
     monkeypatch.setattr(folders, "floats", lambda x: cutouts.Cutout(x, [cutouts.Declared()] * 3))
     assert counts.pixels().max() > 9000  # nanomaggies, for all that anyone can tell
 

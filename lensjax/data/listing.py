@@ -39,7 +39,7 @@ def list_files(
     entries = sorted(filesystem.ls(folder, detail=True), key=lambda entry: entry["name"])
     names = [posixpath.basename(entry["name"].rstrip("/")) for entry in entries]
     for entry, name in zip(entries, names, strict=True):
-        if entry["type"] == "file" and name.endswith(suffixes):
+        if entry["type"] != "directory" and name.endswith(suffixes):  # a link is inspected too
             found = inspect(entry["name"], f"{split}/{name}")
             if isinstance(found, Shard):
                 shards.append(found)

@@ -1,6 +1,6 @@
 """Small sets of stamps in every format beside Parquet, sound unless a test changes them.
 
-made = write_set(tmp_path / "root", "fits")          # 6 pairs in train, 3 in val, 3 in test
+made = write_set(tmp_path / "root", "fits", splits=schema.SPLITS)       # 6, 3 and 3 pairs
 made.form.list_split(made.filesystem, made.root, "train")
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,11 +98,16 @@ def open_set(root: Path | str, kind: str, told: Told | None = None) -> Made:
 
 
 def write_set(
-    root: Path, kind: str, change: Change | None = None, every: Change | None = None, **how
+    root: Path,
+    kind: str,
+    change: Change | None = None,
+    every: Change | None = None,
+    splits: Sequence[str] = ("train",),
+    **how,
 ) -> Made:
     """Writes pairs as `kind` of files; `change` spoils the stamp of row 4 of train, `every` all
     stamps and controls."""
-    for split in schema.SPLITS:
+    for split in splits:
         members = [list(member) for member in pairs(split)]
         if change and split == "train":
             members[0][4] = change(members[0][4].copy())

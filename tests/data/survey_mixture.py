@@ -11,7 +11,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import shutil
+import warnings
 from pathlib import Path
+
+from astropy.io import fits
+from astropy.wcs import WCS
 
 from lensjax import schema
 from lensjax.data.told import Told
@@ -67,8 +71,13 @@ def write_mixture(root: Path) -> Path:
 
 
 def _positions() -> list[tuple[float, float]]:
-    from astropy.io import fits
-    from astropy.wcs import WCS
-
-    headers = [fits.getheader(PS1 / f"{name}_g.fits") for name in lens_names()]
-    return [tuple(map(float, WCS(header).wcs_pix2world(59.5, 59.5, 0))) for header in headers]
+    """Degrees, of the centre of each lens' g image, by astropy."""
+    found = []
+    for name in lens_names():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of keywords older than the standard
+            wcs = WCS(fits.getheader(PS1 / f"{name}_g.fits"))
+        height, width = wcs.array_shape
+        ra, dec = wcs.wcs_pix2world((width - 1) / 2, (height - 1) / 2, 0)
+        found.append((float(ra), float(dec)))
+    return found

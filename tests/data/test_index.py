@@ -192,7 +192,7 @@ def test_s5_an_entry_that_leads_out_is_refused(tmp_path, name, column):
 
 def test_s5_links_that_lead_out_are_refused(tmp_path):
     root = tmp_path / "root"
-    made = write_set(root, "npy")
+    made = write_set(root, "npy", splits=("train", "val", "test"))
     link_out(root, root / "train" / "stamp-2.npy")
     where, message, severity, code = made.fault()
     assert (severity, code) == ("ERROR", 17) and where == "train/stamps.csv row 2"
@@ -206,7 +206,7 @@ def test_s5_links_that_lead_out_are_refused(tmp_path):
 
 def test_a_link_within_the_root_is_a_file_like_any_other(tmp_path):
     root = tmp_path / "root"
-    made = write_set(root, "npy")
+    made = write_set(root, "npy", splits=("train", "val"))
     os.rename(root / "train" / "stamp-2.npy", root / "val" / "moved.npy")
     (root / "train" / "stamp-2.npy").symlink_to("../val/moved.npy")
     np.testing.assert_array_equal(made.pixels(), pairs("train"))

@@ -33,7 +33,7 @@ every_format = pytest.mark.parametrize("kind", FORMATS)
 
 @every_format
 def test_a_sound_set_is_read_as_it_was_written(tmp_path, kind):
-    made = write_set(tmp_path / "root", kind)
+    made = write_set(tmp_path / "root", kind, splits=schema.SPLITS)
     for split in schema.SPLITS:
         np.testing.assert_array_equal(made.pixels(split), pairs(split))
         columns, findings = made.metadata(split)
@@ -142,7 +142,7 @@ def test_control_without_its_guards_one_row_is_a_stamp_and_counts_pass(tmp_path,
 
 @every_format
 def test_d7_a_split_of_one_class_is_refused(tmp_path, kind):
-    write_set(tmp_path / "root", kind)
+    write_set(tmp_path / "root", kind, splits=schema.SPLITS)
     limits = json.loads(PROTOCOL.read_text())["phase0"]["limits"]
 
     def verdict():

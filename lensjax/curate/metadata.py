@@ -11,6 +11,7 @@ folders of stamps (stamps.csv), are found wherever they lie. A table (.parquet o
 from __future__ import annotations
 
 import posixpath
+from dataclasses import replace
 from typing import NamedTuple
 
 import fsspec
@@ -23,7 +24,7 @@ from lensjax.data import index
 from lensjax.data.bricks import brick_names
 from lensjax.data.columns import canonical
 from lensjax.data.files import bin_edges
-from lensjax.data.formats import Shard, finding
+from lensjax.data.formats import Format, Shard, finding
 from lensjax.data.parquet import ParquetFormat
 from lensjax.data.parquet_files import damaged_rows, open_shard
 from lensjax.data.paths import open_filesystem
@@ -31,8 +32,12 @@ from lensjax.data.reading import inside
 from lensjax.data.rows import BINS, Coded, FileRows, read_rows
 from lensjax.data.split_manifest import is_split_manifest
 from lensjax.data.stampset import Finding
+from lensjax.progress import progress_bar
 from lensjax.schema import ExitCode, LensjaxError
 
+_BATCH_ROWS = 100_000
+_NUMBERS = ("ra", "dec", *BINS, *BINS.values())
+_WORDS = ("brickname", "kind")
 REMEDY = "Correct or remove what is named, then run again"
 
 
@@ -74,7 +79,7 @@ def read(address: str) -> Metadata:
             address,
             "Give the folder of your stamps, or a table of their metadata",
         )
-    rows, findings = read_rows(form, filesystem, shards)
+    rows, findings = _read(form, filesystem, shards)
     errors = [one for one in (*unread, *findings) if one.severity == "ERROR"]
     if errors:
         raise errors[0].error(REMEDY)
@@ -87,6 +92,52 @@ def read(address: str) -> Metadata:
     file, row = told or (Coded(rows.shard, tuple(x.name for x in rows.shards)), rows.row)
     listed = None if edges is None else {name: edges[name].tolist() for name in edges}
     return Metadata(rows, file, row, name, _bins(rows, edges), listed, notes)
+
+
+def _read(
+    form: Format, filesystem: fsspec.AbstractFileSystem, shards: list[Shard]
+) -> tuple[FileRows, list[Finding]]:
+    """As rows.read_rows, with what a split needs alone: some files at a time, so that what it does
+    not need is never held of all."""
+    parts, findings, batch = [], [], []
+    with progress_bar(total=len(shards), desc="reading metadata", unit="file") as bar:
+        for k, shard in enumerate(shards):
+            batch.append(shard)
+            if sum(one.rows for one in batch) < _BATCH_ROWS and k + 1 < len(shards):
+                continue
+            rows, found = read_rows(form, filesystem, batch)
+            parts.append(replace(rows, numbers={name: rows.numbers[name] for name in _NUMBERS}))
+            findings += found
+            bar.update(len(batch))
+            batch = []
+    return _joined(parts or [read_rows(form, filesystem, [])[0]]), findings
+
+
+def _joined(parts: list[FileRows]) -> FileRows:
+    shards = [shard for part in parts for shard in part.shards]
+    before = np.cumsum([0, *(len(part.shards) for part in parts)]).tolist()
+    return FileRows(
+        shards=shards,
+        shard=np.concatenate(
+            [part.shard + np.int32(k) for part, k in zip(parts, before, strict=False)]
+        ),
+        row=np.concatenate([part.row for part in parts]),
+        numbers={x: np.concatenate([part.numbers[x] for part in parts]) for x in _NUMBERS},
+        words={x: _coded([part.words[x] for part in parts]) for x in _WORDS},
+        task_id=np.concatenate([part.task_id for part in parts]),
+        split=np.concatenate([part.split for part in parts]),
+        good=np.concatenate([part.good for part in parts]),
+    )
+
+
+def _coded(parts: list[Coded]) -> Coded:
+    """One column of the columns of several parts."""
+    known: dict[str, int] = {}
+    codes = []
+    for code, names in parts:
+        mine = np.array([known.setdefault(name, len(known)) for name in names] or [0], np.int32)
+        codes.append(mine[code])
+    return Coded(np.concatenate(codes), tuple(known))
 
 
 class _AnyFolders(ParquetFormat):
@@ -134,7 +185,7 @@ class _AnyFolders(ParquetFormat):
         if shard.name.endswith(".parquet"):
             return super().metadata(filesystem, shard)
         known = index.read_index(filesystem, shard.path)
-        return known.metadata(shard, index.has_control(known)), []
+        return known.metadata(shard, known.has_control), []
 
 
 def _require_positions(rows: FileRows) -> None:

@@ -108,13 +108,19 @@ def contacts(
     vectors = unit_vectors(points.ra, points.dec)
     near = np.zeros((n_groups, n_groups))
     by_dec = np.argsort(points.dec, kind="stable")
+    sorted_dec = points.dec[by_dec]
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(n_groups + 1)).tolist()
     n_hosts = int(host.max()) + 1
+    reach = np.rad2deg(reach_arcsec / ARCSEC_PER_RADIAN)
     for k in progress_bar(range(n_groups), desc="borders of groups", unit="group"):
         mine = order[starts[k] : starts[k + 1]]
-        others = _around(points, mine, by_dec, reach_arcsec) if len(mine) else mine
+        if not len(mine):
+            continue
+        south, north = points.dec[mine].min() - reach, points.dec[mine].max() + reach
+        others = by_dec[slice(*np.searchsorted(sorted_dec, (south, north)))]
         others = others[group[others] != k]
+        others = others[_beside(points, mine, others, reach)]
         if not len(others):
             continue
         length, _ = KDTree(vectors[mine]).query(
@@ -126,21 +132,16 @@ def contacts(
     return np.minimum(near, near.T)
 
 
-def _around(
-    points: Points, mine: np.ndarray, by_dec: np.ndarray, reach_arcsec: float
-) -> np.ndarray:
-    """Indices of the points within the spans of declination and right ascension of the points
-    `mine`, and the reach; `by_dec` are all points in order of declination."""
-    reach = np.rad2deg(reach_arcsec / ARCSEC_PER_RADIAN)
-    south, north = points.dec[mine].min() - reach, points.dec[mine].max() + reach
-    found = by_dec[slice(*np.searchsorted(points.dec[by_dec], (south, north)))]
+def _beside(points: Points, mine: np.ndarray, others: np.ndarray, reach: float) -> np.ndarray:
+    """bool [others]: those within the span of right ascension of the points `mine`, and `reach`
+    (degrees on the sky) beyond."""
     x, y = (part.sum() for part in _circle(np.deg2rad(points.ra[mine])))
     middle = np.rad2deg(np.arctan2(y, x))
     inside = east_of(points.ra[mine], middle)
-    narrow = np.cos(np.deg2rad(min(max(-south, north), 90.0)))
-    sine = np.sin(np.deg2rad(min(reach, 90.0)))
+    highest = min(float(np.abs(points.dec[mine]).max()) + reach, 90.0)
+    narrow, sine = np.cos(np.deg2rad(highest)), np.sin(np.deg2rad(min(reach, 90.0)))
     if sine >= narrow or np.ptp(inside) > 180.0:
-        return found  # around a pole, or around the sky: any right ascension is near
+        return np.ones(len(others), bool)  # around a pole or around the sky: any is near
     margin = np.rad2deg(np.arcsin(sine / narrow))
-    outside = east_of(points.ra[found], middle)
-    return found[(outside >= inside.min() - margin) & (outside <= inside.max() + margin)]
+    outside = east_of(points.ra[others], middle)
+    return (outside >= inside.min() - margin) & (outside <= inside.max() + margin)

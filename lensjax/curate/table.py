@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import posixpath
 from collections.abc import Iterator
-from typing import NoReturn, cast
+from typing import ClassVar, NoReturn, cast
 
 import fsspec
 import numpy as np
@@ -40,7 +40,7 @@ class MetadataTable:
         LensjaxError: exit 10 for a damaged table, and for words where numbers are expected.
     """
 
-    name = "table"
+    name: ClassVar[str] = "table"
 
     def __init__(self, filesystem: fsspec.AbstractFileSystem, path: str):
         self._name = posixpath.basename(path)

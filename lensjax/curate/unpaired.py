@@ -3,7 +3,7 @@
 Not the rule: lensjax.data.manifest has the only one, and a run uses it with its data.seed. Here it
 is asked of the rows of a data root, without their stamps.
 
-    >>> member = unpaired_members(rows, host, names, bins, split, seed=42)
+    >>> member = unpaired_members(rows, lrg, bins, split, seed=42)
 """
 
 from __future__ import annotations
@@ -16,26 +16,21 @@ from lensjax.data.rows import STAMP_KINDS, FileRows, kind_codes, stamps_of
 
 
 def unpaired_members(
-    rows: FileRows,
-    host: np.ndarray,
-    names: np.ndarray,
-    bins: dict[str, np.ndarray],
-    split: np.ndarray,
-    seed: int,
+    rows: FileRows, lrg: np.ndarray, bins: dict[str, np.ndarray], split: np.ndarray, seed: int
 ) -> np.ndarray:
     """int8 [n], index into split_table.MEMBERS: what the unpaired run of `seed` takes of each row;
-    of a host either stamps or controls. host: int [n], index into its `names`; split: int8 [n],
-    index into schema.SPLITS. Rows with faults, and in no split, give nothing."""
-    # the rule looks at the order of host ids alone, and ranks have the order of the names
-    rank = np.unique(names, return_inverse=True)[1].reshape(-1)[host]
+    of a host either stamps or controls. lrg: int [n], numbers of the hosts in the order of their
+    names, which is all that the rule looks at; split: int8 [n], index into schema.SPLITS. Rows
+    with faults, and in no split, give nothing."""
     member = np.zeros(len(rows), np.int8)
     for k in range(len(schema.SPLITS)):
         stamps = stamps_of(rows, rows.good & (split == k))
-        kind = kind_codes(rows, stamps)
+        kinds, kind = np.unique(kind_codes(rows, stamps), return_inverse=True)
+        words = [STAMP_KINDS[code] for code in kinds.tolist()]
         table = {
-            "lrg_id": rank[stamps.row],
-            "label": (kind == 0).astype(np.int8),
-            "negative_kind": np.array(STAMP_KINDS)[kind],
+            "lrg_id": lrg[stamps.row],
+            "label": np.array([word == "" for word in words], np.int8)[kind],
+            "negative_kind": np.array(words)[kind],
             **{name: values[stamps.row] for name, values in bins.items()},
         }
         taken = manifest_mask(table, "unpaired", seed)

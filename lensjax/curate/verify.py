@@ -8,8 +8,6 @@ run: this one stands between splitting and writing.
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import numpy as np
 
 from lensjax import schema
@@ -17,24 +15,31 @@ from lensjax.checks.sky import nearest_arcsec
 from lensjax.curate.split import SkyRows
 from lensjax.schema import ExitCode, LensjaxError
 
+_N = len(schema.SPLITS)
+
 
 def verify(rows: SkyRows, split: np.ndarray, reach_arcsec: float) -> None:
     """Raises LensjaxError (LEAK) where two splits (int8 [n], index into schema.SPLITS, or -1) share
     a brick or a host, or have rows nearer to each other than `reach_arcsec`."""
-    of_split = [np.flatnonzero(split == k) for k in range(len(schema.SPLITS))]
-    for (a, first), (b, second) in combinations(zip(schema.SPLITS, of_split, strict=True), 2):
-        for what, code in (("brick", rows.brick), ("host", rows.host)):
-            shared = np.intersect1d(code[first], code[second])
-            if len(shared):
-                row = first[np.flatnonzero(code[first] == shared[0])[0]]
-                _leak(f"{len(shared)} {what}s are in {a} and in {b}", rows, int(row))
+    for what, code in (("brick", rows.brick), ("host", rows.host)):
+        pairs = np.unique(code[split >= 0].astype(np.int64) * _N + split[split >= 0])
+        shared = np.flatnonzero(np.diff(pairs // _N) == 0)
+        if len(shared):
+            first, second = pairs[shared[0] : shared[0] + 2] % _N
+            row = int(np.flatnonzero(code == pairs[shared[0]] // _N)[0])
+            _leak(
+                f"a {what} is in {schema.SPLITS[first]} and in {schema.SPLITS[second]}", rows, row
+            )
+    for k in range(_N - 1):
+        mine, others = np.flatnonzero(split == k), np.flatnonzero(split > k)
         separation, _ = nearest_arcsec(
-            rows.ra[second], rows.dec[second], rows.ra[first], rows.dec[first], reach_arcsec
+            rows.ra[others], rows.dec[others], rows.ra[mine], rows.dec[mine], reach_arcsec
         )
         near = np.flatnonzero(separation < reach_arcsec)
         if len(near):
-            row, apart = int(second[near[0]]), separation[near[0]]
-            _leak(f"a row of {b} is {apart:.1f} arcsec from one of {a}", rows, row)
+            row, apart = int(others[near[0]]), separation[near[0]]
+            what = f"a row of {schema.SPLITS[split[row]]} is {apart:.1f} arcsec from one of "
+            _leak(f"{what}{schema.SPLITS[k]}", rows, row)
 
 
 def _leak(what: str, rows: SkyRows, row: int) -> None:

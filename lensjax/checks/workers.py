@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -30,8 +31,9 @@ LOOK_S = 1.0  # seconds between two looks at whether the owner lives
 
 
 def count_workers(asked: int) -> int:
-    """`asked`, or for 0 one per processor that this process may use."""
-    return asked or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    """`asked`, or for 0 one per processor that this process may use (1 where that is unknown)."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return asked or usable
 
 
 def run_tasks(
@@ -63,7 +65,10 @@ def run_tasks(
 
 
 def _begin(owner: int) -> None:
-    """In a worker: one thread for the arithmetic, and an end when the owner has ended."""
+    """In a worker: one thread for the arithmetic, an end when the owner has ended, and no other:
+    what a terminal sends to all of its processes is for the owner to heed."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     threadpool_limits(1)
     threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
 

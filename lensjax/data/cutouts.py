@@ -49,7 +49,8 @@ def stamp(cutout: Cutout, told: Told) -> np.ndarray:
         raise LensjaxError(ExitCode.DATA_INVALID, f"bands differ in shape: {shapes}")
     if not math.isclose(min(scales), max(scales), rel_tol=SAME_SCALE):
         raise LensjaxError(ExitCode.DATA_INVALID, f"bands differ in pixel scale: {scales} arcsec")
-    pixels = np.stack([np.asarray(plane, np.float64) for plane in cutout.planes])
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
+        pixels = np.stack([np.asarray(plane, np.float64) for plane in cutout.planes])
     ratio = schema.PIXEL_SCALE_ARCSEC / scales[0]
     if told.resample and not math.isclose(ratio, 1.0, rel_tol=SAME_SCALE):
         pixels = resample(pixels, ratio)

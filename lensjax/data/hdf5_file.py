@@ -1,8 +1,9 @@
 """HDF5 files of strangers: what may be read of one, and read within bounds.
 
 Not a format. HDF5 can point into other files (links, external and virtual data), run filters from
-plugins, and unpack a chunk to any size; here a dataset must lie in its own file, and be plain or
-packed by gzip, shuffle and fletcher32 alone, each chunk to no more than it claims.
+plugins, unpack a chunk to any size, and make room for any length that a text claims; here a dataset
+must lie in its own file, and be plain or packed by gzip, shuffle and fletcher32 alone, each chunk
+to no more than it claims, and (on Linux) no call may take more than 256 MiB.
 
     >>> with open_hdf5(filesystem, path) as file:
     ...     pixels = read_rows(dataset(file, "stamps"), range(0, 64))
@@ -13,9 +14,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import resource
 import zlib
 from collections.abc import Iterator
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import fsspec
 import h5py
@@ -26,25 +29,52 @@ from lensjax.data.npz import damaged, refused
 from lensjax.schema import ExitCode, LensjaxError
 
 MAX_CHUNK_BYTES = 2**26
+MAX_CALL_BYTES = 2**28
 MAX_CHUNKS = 2**16  # of one reading
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
 _GZIP = 1
 
 
 @contextlib.contextmanager
+def _bounded() -> Iterator[None]:
+    """Within, the process grows by 256 MiB at most; more is a MemoryError or an OSError of HDF5.
+    Only for calls of milliseconds: the limit is that of all threads."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:  # not Linux
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    bounds = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+    bounds.append(pages * resource.getpagesize() + MAX_CALL_BYTES)
+    resource.setrlimit(resource.RLIMIT_AS, (min(bounds), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@contextlib.contextmanager
 def open_hdf5(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[h5py.File]:
-    """The file at `path`, for reading. What h5py raises within becomes OSError."""
+    """The file at `path`, for reading. What h5py raises within becomes OSError; a file that asks
+    for more memory than a call may take is refused (LensjaxError, REFUSED_INPUT)."""
     try:
         with contextlib.ExitStack() as stack:
-            if isinstance(filesystem, LocalFileSystem):
-                file = h5py.File(path, "r", locking=False)
-            else:
-                file = h5py.File(stack.enter_context(filesystem.open(path, "rb")), "r")
-            yield stack.enter_context(file)
+            local = isinstance(filesystem, LocalFileSystem)
+            opened = path if local else stack.enter_context(filesystem.open(path, "rb"))
+            yield stack.enter_context(_open(opened))
+    except MemoryError as error:
+        raise refused(f"asks for more than {MAX_CALL_BYTES} bytes at once") from error
     except (RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
+@_bounded()
+def _open(opened: Any) -> h5py.File:
+    return h5py.File(opened, "r", locking=False)
+
+
+@_bounded()
 def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
     """The dataset `name` at the root of `file`; None without. Raises LensjaxError: REFUSED_INPUT
     for one that lies elsewhere, DATA_INVALID for a group, filters and chunks that are not read."""
@@ -70,6 +100,7 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
     return found
 
 
+@_bounded()
 def read_rows(found: h5py.Dataset, rows: range) -> np.ndarray:
     """`rows` of a dataset, in native order. Raises LensjaxError (REFUSED_INPUT) for chunks that
     unpack to more than they claim, OSError for damaged ones."""
@@ -100,6 +131,7 @@ def words(found: h5py.Dataset, name: str, rows: int) -> list[str]:
         raise damaged(f"dataset {name!r} is no UTF-8 text") from error
 
 
+@_bounded()
 def attribute(holder: h5py.File | h5py.Dataset, name: str) -> str | float | None:
     """An attribute: a number, or text (of a list of words, all of them); None without. Raises
     LensjaxError (DATA_INVALID) for anything else."""

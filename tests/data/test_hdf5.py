@@ -1,6 +1,9 @@
 """HDF5 files: layouts, columns and attributes, D3, D4, D21, and what is hostile (S1-S3, S5, S8).
 D1, D2, D5, D6 and D7 are in test_stamp_faults.py."""
 
+import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 import zlib
@@ -400,3 +403,36 @@ def test_117_hosts_are_read_as_numpy_reads_them(tmp_path):
     columns, findings = made.metadata()
     assert findings == [] and (columns["pixel_scale_arcsec"] == 0.25).all()
     np.testing.assert_array_equal(columns["ra"], ra)
+
+
+CLAIM = 600 * 2**20  # bytes that a text claims
+READ_ANYHOW = """
+import sys
+from lensjax.data import hdf5_file
+import fsspec
+hdf5_file.MAX_CALL_BYTES = int(sys.argv[2])
+try:
+    with hdf5_file.open_hdf5(fsspec.filesystem("file"), sys.argv[1]) as file:
+        hdf5_file.attribute(file, "unit")
+except Exception as error:
+    print(type(error).__name__)
+print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+"""
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="memory is bounded on Linux alone"
+)
+@pytest.mark.parametrize(("most", "guarded"), [(2**28, True), (2**40, False)])
+def test_s1_a_text_that_claims_to_be_long_is_not_made_room_for(tmp_path, most, guarded):
+    write_set(tmp_path / "r", "hdf5")
+    path = tmp_path / "r" / "train" / "part.h5"
+    raw = path.read_bytes()
+    heap = struct.pack("<Q", raw.index(b"GCOL"))
+    claim = struct.pack("<I", len(DECLARED["unit"])) + heap
+    assert raw.count(claim) == 1
+    path.write_bytes(raw.replace(claim, struct.pack("<I", CLAIM) + heap))
+    command = [sys.executable, "-c", READ_ANYHOW, str(path), str(most)]
+    error, peak = subprocess.run(command, capture_output=True, text=True).stdout.split()
+    assert error == "OSError"
+    assert (int(peak) < 300_000) == guarded  # KiB

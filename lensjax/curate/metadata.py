@@ -209,9 +209,11 @@ def _name_bricks(rows: FileRows) -> list[str]:
         return []
     own = brick_names(rows.numbers["ra"][without], rows.numbers["dec"][without])
     made, inverse = np.unique(own, return_inverse=True)
+    known = {name: k for k, name in enumerate(names)}  # other rows may name the same brick
+    mine = [known.setdefault(name, len(known)) for name in made.tolist()]
     code = code.copy()
-    code[without] = len(names) + inverse.reshape(-1)
-    rows.words["brickname"] = Coded(code, (*names, *made.tolist()))
+    code[without] = np.array(mine, np.int32)[inverse.reshape(-1)]
+    rows.words["brickname"] = Coded(code, tuple(known))
     return [f"{len(without)} rows have no brick: tiles of 0.25 deg stand for them"]
 
 

@@ -115,12 +115,12 @@ def in_order(manifest: SplitManifest) -> SplitManifest:
 
 
 def _in_order(column: Coded) -> Coded:
-    used = np.flatnonzero(np.bincount(column.code, minlength=len(column.names)))
-    names = [column.names[k] for k in used.tolist()]
-    order = sorted(range(len(names)), key=names.__getitem__)
-    rank = np.zeros(len(column.names), np.int32)
-    rank[used[order]] = np.arange(len(used))
-    return Coded(rank[column.code], tuple(names[k] for k in order))
+    used = np.flatnonzero(np.bincount(column.code, minlength=len(column.names))).tolist()
+    names = sorted({column.names[k] for k in used})
+    rank = {name: k for k, name in enumerate(names)}
+    ranks = np.zeros(len(column.names), np.int32)
+    ranks[used] = [rank[column.names[k]] for k in used]
+    return Coded(ranks[column.code], tuple(names))
 
 
 def validate(manifest: SplitManifest, where: str) -> None:

@@ -392,6 +392,16 @@ def test_d3_a_missing_file_is_a_missing_band(tmp_path):
     assert (what, severity, code) == ("no such file (control-2_z.fits)", "QUARANTINE", 10)
 
 
+def test_d3_a_missing_plane_is_a_missing_band(tmp_path, monkeypatch):
+    made = cube_set(tmp_path, pairs("train")[0, 0, :2], {"BANDS": "gr"})
+    where, what, severity, code = made.fault()
+    assert where == "train/stamps.csv row 0 band z" and (severity, code) == ("QUARANTINE", 10)
+    assert what == "missing band z (has g, r; expected g, r, z) (cube.fits)"
+    monkeypatch.setattr(fits_module, "band_planes", lambda *_: (0, 1, 1))  # the control
+    stamp = made.pixels()[0, 0]
+    np.testing.assert_array_equal(stamp[2], stamp[1])  # r is taken for z, unseen
+
+
 @pytest.mark.parametrize("keyword", ["BUNIT", "PIXSCALE"])
 def test_what_a_header_says_otherwise_than_told_names_both(tmp_path, keyword):
     write_set(tmp_path / "r", "fits")

@@ -14,3 +14,11 @@ jax.config.update("jax_debug_key_reuse", True)
 
 def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "error")
+
+
+def pytest_collection_modifyitems(items):
+    """Reports say which id of the fault matrix a test proves (benchmarks/fault_matrix.py)."""
+    for item in items:
+        for mark in item.iter_markers():
+            if mark.name in ("proves", "harm"):
+                item.user_properties.append((mark.name, mark.args[0]))

@@ -142,16 +142,20 @@ class Summary:
         return [result for result in self.results if result.codes()]
 
     def error(self) -> LensjaxError:
-        """The first failure in one line, for the end of the log. Only if not all_passed."""
-        first, *others = self.stopping()
-        finding = next((f for f in first.findings if f.severity != "NOTE"), None)
+        """The first failure that the exit code is of, in one line, for the end of the log (or a
+        mixture of surveys: it breaks much else). Only if not all_passed."""
+        stopping, code = self.stopping(), self.exit_code
+        first = next(x for x in stopping if code in x.codes() or x.name == "survey_shortcut")
+        others = [result for result in stopping if result is not first]
+        findings = [f for f in first.findings if f.severity != "NOTE"]
+        finding = next((f for f in findings if f.code == code), findings[0] if findings else None)
         if first.verdict == NOT_PROVEN or finding is None:
             cause = first.message
         else:
             cause = f"{finding.where}: {finding.message}" if finding.where else finding.message
         also = f" (also: {', '.join(result.name for result in others)})" if others else ""
         remedy = _AGREE if FIELDS_DISAGREE in cause else REMEDIES[first.name]
-        return LensjaxError(self.exit_code, f"{cause}{also}", f"phase 0, {first.name}", remedy)
+        return LensjaxError(code, f"{cause}{also}", f"phase 0, {first.name}", remedy)
 
     def to_json(self) -> dict[str, Any]:
         """phase0_summary.json (docs/formats.md)."""
@@ -204,7 +208,7 @@ REMEDIES = {
     "metadata_shortcut": "Draw both classes from the same seeing, depth and extinction",
     "stamps": "Make the file, column or stamp that is named again, or leave it out",
     "pairs": "Write stamp and control anew: control + arc = stamp, arc within 3 theta_E + 2 PSF",
-    "splits": "Split anew by brick, with both classes in each split",
+    "splits": "Split anew by brick, with both classes in each (or put exchanged files back)",
     "duplicates": "Keep each galaxy under one id and in one split",
     "labels": "Mend the table, or prepare the data again",
     "protocol": "Use a protocol of configs/protocols, unedited",

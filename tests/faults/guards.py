@@ -1,0 +1,81 @@
+"""The guards of lensjax by name, and how each is taken away, for the controls.
+
+Not an option of lensjax: attributes are replaced by monkeypatch, here or in a child process. What
+stands in the place of a guard is what the common way does: nothing, or plain numpy.
+
+    switch_off(["pixels"], monkeypatch)
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lensjax.checks.result import Outcome
+from lensjax.data import parquet_files
+
+
+def _nothing(*args: Any, **kwargs: Any) -> list[Any]:
+    return []
+
+
+def _passed(*args: Any, **kwargs: Any) -> Outcome:
+    return Outcome("not looked at")
+
+
+_list_split = parquet_files.list_split
+
+
+def _sound_files(*args: Any) -> tuple[list[Any], list[Any]]:
+    """What can be read, and no word about the rest."""
+    return _list_split(*args)[0], []
+
+
+def numpy_decode(blob: bytes | memoryview, out: np.ndarray) -> None:
+    """A stamp's bytes into `out` [3, 64, 64] the common way: numpy.load, pickles allowed, absent
+    bands left 0, other shapes cut or padded, other types converted."""
+    data = bytes(blob)
+    if data[:2] == b"\x1f\x8b":
+        data = gzip.decompress(data)
+    out[:] = 0.0
+    with np.load(io.BytesIO(data), allow_pickle=True) as stored:
+        for k, band in enumerate("grz"):
+            if f"image_{band}" in stored.files:
+                plane = np.asarray(stored[f"image_{band}"])
+                if plane.dtype != object:
+                    plane = plane[:64, :64]
+                    out[k, : plane.shape[0], : plane.shape[1]] = plane
+
+
+OFF: dict[str, dict[str, Any]] = {
+    "pixels": {
+        "lensjax.data.parquet.validate_planes": _nothing,
+        "lensjax.data.blocks.validate_planes": _nothing,
+        "lensjax.checks.scan.validate_planes": _nothing,
+    },
+    "npz": {"lensjax.data.parquet.decode_into": numpy_decode},
+    "band order": {
+        "lensjax.data.parquet_files._BAND_METADATA": (),
+        "lensjax.data.rows._band_findings": _nothing,
+    },
+    "listing": {"lensjax.data.parquet_files.list_split": _sound_files},
+    "classes": {"lensjax.checks.splits._classes": _nothing},
+    "pairs": {"lensjax.checks.run.check_pairs": _passed},
+    "splits": {"lensjax.checks.run.check_splits": _passed},
+    "duplicates": {"lensjax.checks.run.check_duplicates": _passed},
+    "labels": {"lensjax.checks.run.check_labels": _passed},
+    "folders": {"lensjax.data.files.folder_findings": _nothing},
+    "record": {"lensjax.checks.scan.compare": _nothing},
+}
+
+
+def switch_off(names: Collection[str], patch: pytest.MonkeyPatch) -> None:
+    """Take away the guards `names` until `patch` is undone."""
+    for name in names:
+        for target, stand_in in OFF[name].items():
+            patch.setattr(target, stand_in)

@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lensjax import schema
+from lensjax.data.parquet_plain import check_plain, column_names, metadata_keys, read_footer
 from lensjax.data.paths import open_filesystem
 from lensjax.data.rows import Coded
 from lensjax.data.split_table import (
@@ -56,7 +57,6 @@ _COLUMNS: dict[str, pa.DataType] = {
 }
 _TEXT = ("task_id", "lrg_id")  # mostly different in every row: stored plain
 _RECUR = [name for name, kind in _COLUMNS.items() if kind == _WORD and name not in _TEXT]
-_ENCODINGS = {"PLAIN", "RLE", "RLE_DICTIONARY", "PLAIN_DICTIONARY", "BIT_PACKED"}
 _ROW_BYTES = 20  # of row, ra and dec, stored plain: fewer bytes hold no row
 _GROUP_ROWS = 2**17
 _FIELDS = (*Asked.__dataclass_fields__, "format", "rows", "digest")
@@ -123,21 +123,28 @@ def read(path: str) -> SplitManifest:
             of its digest.
     """
     filesystem, inside = open_filesystem(path)
+    known: dict[str, dict[str, int]] = {name: {} for name in _RECUR}
     try:
-        size = int(filesystem.size(inside) or 0)
-        with (
-            filesystem.open(inside, "rb") as handle,
-            pq.ParquetFile(
-                cast(BinaryIO, handle),
+        with filesystem.open(inside, "rb") as opened:
+            handle = cast(BinaryIO, opened)
+            footer = read_footer(handle)
+            if KEY not in metadata_keys(footer):
+                _invalid("is no split manifest", path)
+            if (found := column_names(footer)) != list(_COLUMNS):
+                _invalid(f"has the columns {found}, expected {list(_COLUMNS)}"[:500], path)
+            check_plain(handle, footer)
+            size = handle.seek(0, os.SEEK_END)
+            with pq.ParquetFile(
+                handle,
                 read_dictionary=[*_TEXT, *_RECUR],
                 pre_buffer=False,
                 page_checksum_verification=True,
-            ) as file,
-        ):
-            told = _told(file, size, path)
-            known: dict[str, dict[str, int]] = {name: {} for name in _RECUR}
-            groups = range(file.num_row_groups)
-            parts = [_part(file.read_row_group(k), known, size, path) for k in groups]
+            ) as file:
+                told = _told(file, size, path)
+                groups = range(file.num_row_groups)
+                parts = [_part(file.read_row_group(k), known, size, path) for k in groups]
+    except LensjaxError as error:
+        raise LensjaxError(error.code, error.what, error.where or path, REMEDY) from error
     except (pa.ArrowException, OSError, ValueError) as error:
         _invalid(f"cannot be read: {' '.join(str(error).split())[:200]}", path)
     digest, asked = told.pop("digest"), Asked(**told)
@@ -157,19 +164,11 @@ def _invalid(what: str, where: str) -> NoReturn:
 def _told(file: pq.ParquetFile, size: int, path: str) -> dict[str, Any]:
     """What the footer says, once it fits the file: the fields of Asked, and `digest`."""
     footer = file.metadata
-    if not is_split_manifest(footer.metadata):
-        _invalid("is no split manifest", path)
-    found = {name: file.schema_arrow.field(name).type for name in file.schema_arrow.names}
-    if found != _COLUMNS or len(file.schema_arrow.names) != len(_COLUMNS):
-        kinds = ", ".join(f"{name} {kind}" for name, kind in found.items())[:500]
-        _invalid(f"has the columns {kinds}; expected {', '.join(_COLUMNS)}", path)
+    for column, (name, kind) in zip(file.schema_arrow, _COLUMNS.items(), strict=True):
+        if column.name != name or column.type != kind:
+            _invalid(f"column {column.name} is {column.type}, expected {kind}", path)
     if footer.num_rows * _ROW_BYTES > size:
         _refused(f"claims {footer.num_rows} rows in {size} bytes", path)
-    for group in range(footer.num_row_groups):
-        for k in range(footer.num_columns):
-            chunk = footer.row_group(group).column(k)
-            if chunk.compression != "UNCOMPRESSED" or not set(chunk.encodings) <= _ENCODINGS:
-                _refused(f"column {chunk.path_in_schema} is compressed", path)
     told = _parsed(footer.metadata[KEY], path)
     if told.pop("rows") != footer.num_rows:
         _invalid(f"holds {footer.num_rows} rows, and says otherwise", path)

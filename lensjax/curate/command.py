@@ -11,11 +11,12 @@ import sys
 from collections.abc import Callable, Sequence
 
 from lensjax.configuration import nearest, usage
-from lensjax.curate import prepare, record, split_command
+from lensjax.curate import describe, prepare, record, split_command
 from lensjax.runs.logs import run_command, say
 
 PROG = "python -m lensjax.data"
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "describe": (describe.main, describe.HELP),
     "prepare": (prepare.main, prepare.HELP),
     "record": (record.main, record.HELP),
     "split": (split_command.main, split_command.HELP),

@@ -107,25 +107,23 @@ class Galaxies:
     """A small sound data root with stamps, to plant oddities in: by split the columns, and
     `pixels`, float32 [2, n, 3, 64, 64], stamps and controls. Two hosts a brick, 1 degree apart."""
 
-    SIZES = {"train": 10, "val": 6, "test": 6}
-
     def __init__(self):
         rng = np.random.default_rng(11)
         radius = np.hypot(*np.meshgrid(np.arange(64) - 31.5, np.arange(64) - 31.5))
         colour = np.array([0.3, 1.0, 1.6])[:, None, None]
         self.columns, self.pixels = {}, {}
-        for s, (split, n) in enumerate(self.SIZES.items()):
+        for s, (name, n) in enumerate((("train", 10), ("val", 6), ("test", 6))):
             theta_e, snr = rng.uniform(1, 2.5, n), rng.uniform(5, 20, n)
             sky = 0.012 * rng.standard_normal((n, 3, 64, 64))
             size = rng.uniform(2, 4, (n, 1, 1, 1))
             control = sky + 2.0 * np.exp(-radius / size) * colour
             ring = np.exp(-0.5 * ((radius - theta_e[:, None, None] / 0.262) / 1.8) ** 2)
             ring *= 0.012 * (snr / np.sqrt((ring**2).sum((1, 2))))[:, None, None]
-            self.pixels[split] = np.stack([control + ring[:, None], control]).astype(np.float32)
-            self.columns[split] = {
-                "task_id": [f"{split}-{k:03d}" for k in range(n)],
+            self.pixels[name] = np.stack([control + ring[:, None], control]).astype(np.float32)
+            self.columns[name] = {
+                "task_id": [f"{name}-{k:03d}" for k in range(n)],
                 "brickname": [f"{s:04d}p{k // 2:03d}" for k in range(n)],
-                "ra": 20.0 * s + np.arange(n),
+                "ra": 20.0 * s + np.arange(n) + rng.uniform(0, 0.3, n),
                 "dec": -5.0 + 0.1 * np.arange(n),
                 "theta_e_arcsec": theta_e,
                 "arc_snr": snr,
@@ -138,12 +136,12 @@ class Galaxies:
 
     def write(self, root, name="part-0.parquet"):
         """Write ROOT/{train,val,test}/NAME, a row group for every four rows; returns ROOT."""
-        for split, columns in self.columns.items():
+        for folder, columns in self.columns.items():
             table = {key: list(values) for key, values in columns.items()}
             for member, key in enumerate(("stamp_npz", "ctrl_stamp_npz")):
-                table[key] = [_npz(planes) for planes in self.pixels[split][member]]
-            (root / split).mkdir(parents=True, exist_ok=True)
-            pq.write_table(pa.table(table), root / split / name, row_group_size=4)
+                table[key] = [_npz(planes) for planes in self.pixels[folder][member]]
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.table(table), root / folder / name, row_group_size=4)
         return root
 
 
@@ -153,9 +151,15 @@ def _npz(planes):
     return out.getvalue()
 
 
+@pytest.fixture(scope="session")
+def make_galaxies():
+    """Makes a sound set to plant oddities in and then to write."""
+    return Galaxies
+
+
 @pytest.fixture
 def galaxies():
-    """A sound set, the test's own, to plant oddities in and then to write."""
+    """One of the test's own."""
     return Galaxies()
 
 

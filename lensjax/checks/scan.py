@@ -11,7 +11,7 @@ where they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import fsspec
@@ -21,7 +21,7 @@ from lensjax import schema
 from lensjax.checks.measure import Difference, Measured, difference, measure, unmeasured
 from lensjax.checks.rows import Rows, Sets, of_files, of_sets
 from lensjax.checks.workers import run_tasks
-from lensjax.data.digests import hash_file, label_digest
+from lensjax.data.digests import keyed_hash, label_digest
 from lensjax.data.files import DAMAGE, REMEDY, FileSource
 from lensjax.data.formats import Format, Shard, finding
 from lensjax.data.parquet_files import damaged_rows
@@ -127,12 +127,12 @@ def reach_px(numbers: dict[str, np.ndarray], index: np.ndarray) -> np.ndarray:
 
 
 class _Task(NamedTuple):
-    """What a worker is told: files to hash, then (unless there is no shard) a piece to measure;
+    """What a worker is told: files to hash (path, name), then (unless there is no shard) a piece;
     `used` [k, 2] which members of its rows, `reach` [k] of the pairs."""
 
     filesystem: fsspec.AbstractFileSystem
     form: Format
-    hashes: tuple[str, ...]
+    hashes: tuple[tuple[str, str], ...]
     shard: Shard | None = None
     piece: range = range(0)
     start: int = 0  # of the shard, in the listing
@@ -141,14 +141,14 @@ class _Task(NamedTuple):
 
 
 class _Result(NamedTuple):
-    """What a worker brings: digests by path, faults by row of the shard, damage of the file (and
-    the row after which nothing was read), and what it measured, [members, k] each."""
+    """What a worker brings: keys and digests by path, faults by row of the shard, damages of files
+    (and the row after which nothing was read), and what it measured, [members, k] each."""
 
     start: int
     piece: range
-    hashed: dict[str, str]
+    hashed: dict[str, tuple[str | None, str]]
     faults: list[tuple[int, Finding]]
-    damage: tuple[int, Finding] | None
+    damages: list[tuple[int, Finding]]
     measured: list[tuple[int, int, Measured]]  # first row of the shard, member
     differences: list[tuple[int, Difference]]
 
@@ -157,6 +157,7 @@ def scan_files(source: FileSource, *, workers: int, progress: bool = True) -> Sc
     """The scan of a user's files; every file not hashed before is hashed on the way.
 
     Raises LensjaxError (RESOURCE) if a worker process is killed."""
+    before = source.keys()
     listed, findings = source.listing
     stamps = _in_order(stamps_of(listed, listed.good & (listed.split >= 0)), listed.split)
     place = np.full((2, len(listed)), -1, np.int32)  # of each row's members, among the stamps
@@ -167,19 +168,18 @@ def scan_files(source: FileSource, *, workers: int, progress: bool = True) -> Sc
         np.zeros(len(listed), bool), np.zeros(len(listed)), np.full(len(listed), np.nan, np.float32)
     )
     sound = np.ones(len(listed), bool)
-    findings = list(findings)
+    findings, digests = list(findings), {}
     with progress_bar(
         total=len(stamps.row), desc="checking stamps", unit="stamp", disable=not progress
     ) as bar:
         for result in run_tasks(_work, list(_tasks(source, place)), workers):
-            for path, digest in result.hashed.items():
-                source.memo.put(path, digest)
+            for path, (key, digest) in result.hashed.items():
+                digests[path] = source.memo.put(key, digest)
             for row, fault in result.faults:
                 if (place[:, result.start + row] >= 0).any():
                     sound[result.start + row] = False
                     findings.append(fault)
-            if result.damage:
-                after, fault = result.damage
+            for after, fault in result.damages:
                 findings.append(fault)
                 sound[result.start + after : result.start + result.piece.stop] = False
             for first, member, part in result.measured:
@@ -192,8 +192,12 @@ def scan_files(source: FileSource, *, workers: int, progress: bool = True) -> Sc
                 for array, values in zip(whole, part, strict=True):
                     array[at] = values
     source.memo.save()
-    set_aside = int((~listed.good & (listed.split >= 0)).sum())
-    return _collect(source, stamps, rows, measured, whole, sound, findings, set_aside)
+    changed = [name for name, key in source.keys().items() if key != before[name]]
+    findings += [finding(f"was changed while it was read. {REMEDY}", name) for name in changed]
+    set_aside = int((~(listed.good & sound) & (listed.split >= 0)).sum())
+    scan = _collect(source, stamps, rows, measured, whole, sound, findings, set_aside)
+    found = _against_record(source, digests, scan)
+    return replace(scan, findings=[*findings, *found])
 
 
 def _in_order(stamps: Stamps, split: np.ndarray) -> Stamps:
@@ -214,14 +218,12 @@ def _collect(
 ) -> Scan:
     """The Scan of the sound rows."""
     keep = sound[stamps.row]
-    set_aside += int((~sound).sum())
     if not keep.all():
         stamps = Stamps(stamps.row[keep], stamps.member[keep])
         rows, measured = rows.keep(keep), Measured(*(array[keep] for array in measured))
     control = np.flatnonzero(stamps.member == 1)
     pairs = np.stack([control - 1, control], axis=1)  # a control follows its stamp
     told = Difference(*(array[stamps.row[control]] for array in whole))
-    findings = findings + _against_record(source, rows, findings)
 
     def fetch(index: np.ndarray) -> np.ndarray:
         return _fetch(source, stamps, index)
@@ -229,49 +231,51 @@ def _collect(
     return Scan(rows, measured, pairs, told, findings, set_aside, fetch)
 
 
-def _against_record(source: FileSource, rows: Rows, findings: list[Finding]) -> list[Finding]:
-    """What differs from the manifest of the data root, if it has one."""
+def _against_record(source: FileSource, hashed: dict[str, str], scan: Scan) -> list[Finding]:
+    """What differs from the manifest of the data root, if it has one; `hashed`: digests by path of
+    the files that were hashed now."""
     try:
         if source.record is None:
             return []
     except LensjaxError as error:
         return [finding(error.what, error.where, check="labels", code=error.code)]
-    digests = {name: source.memo.known(path) or "" for name, path in source.files.items()}
-    complete = all(one.severity == "NOTE" for one in findings)
-    return compare(source.record, digests, label_digests(rows), complete)
+    files = source.files.items()
+    digests = {name: hashed.get(path) or source.memo.known(path) or "" for name, path in files}
+    complete = all(one.severity == "NOTE" for one in scan.findings)
+    return compare(source.record, digests, label_digests(scan.rows), complete)
 
 
 def _tasks(source: FileSource, place: np.ndarray) -> Iterator[_Task]:
     """Every file's hash is made by the worker that reads it next, while it is in memory."""
     listed = source.listing[0]
-    unhashed = set(source.unhashed())
+    names = {path: name for name, path in source.files.items()}
+    unhashed = {path: names[path] for path in source.unhashed()}
     told = (source.filesystem, source.form)
     reach = reach_px(listed.numbers, np.arange(len(listed)))
     for shard, start in zip(listed.shards, listed.starts()[:-1].tolist(), strict=True):
-        mine = (shard.path,) if shard.path in unhashed else ()
-        unhashed.discard(shard.path)
+        name = unhashed.pop(shard.path, None)
+        mine = ((shard.path, name),) if name else ()
         for piece in source.form.pieces(source.filesystem, shard):
             at = slice(start + piece.start, start + piece.stop)
             used = place[:, at].T >= 0
             if mine or used.any():
                 yield _Task(*told, mine, shard, piece, start, used, reach[at])
             mine = ()
-    others = sorted(unhashed)
+    others = sorted(unhashed.items())
     for first in range(0, len(others), HASH_FILES):
         yield _Task(*told, tuple(others[first : first + HASH_FILES]))
 
 
 def _work(task: _Task) -> _Result:
     """In a worker process: one piece, hashed, decoded, validated and measured."""
-    hashed, damage = {}, None
-    for path in task.hashes:
+    result = _Result(task.start, task.piece, {}, [], [], [], [])
+    for path, name in task.hashes:
         try:
-            hashed[path] = hash_file(task.filesystem, path)
+            result.hashed[path] = keyed_hash(task.filesystem, path)
         except OSError as error:
-            name = task.shard.name if task.shard else path
-            damage = (0, finding(f"cannot be read: {error.strerror or error}. {REMEDY}", name))
-    result = _Result(task.start, task.piece, hashed, [], damage, [], [])
-    if task.shard is None or task.used is None or task.reach is None or damage:
+            fault = finding(f"cannot be read: {error.strerror or error}. {REMEDY}", name)
+            result.damages.append((0, fault))
+    if task.shard is None or task.used is None or task.reach is None or result.damages:
         return result
     done = task.piece.start
     try:
@@ -287,7 +291,8 @@ def _work(task: _Task) -> _Result:
                 result.differences.append((block.first, told))
             done = block.first + count
     except DAMAGE as error:
-        return result._replace(damage=(done, finding(damaged_rows(error, done), task.shard.name)))
+        fault = finding(damaged_rows(error, done), task.shard.name)
+        result.damages.append((done, fault))
     return result
 
 

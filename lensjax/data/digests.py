@@ -4,7 +4,7 @@ Not of stamps: `stampset.content_digest` is. A file is read again when its path,
 times (or the store's ETag) differ from those remembered.
 
     >>> memo = DigestMemo(filesystem, cache_dir)
-    >>> memo.known(path) or memo.put(path, hash_file(filesystem, path))
+    >>> memo.known(path) or memo.put(*keyed_hash(filesystem, path))
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ def hash_file(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
         while chunk := file.read(_CHUNK):
             sha.update(cast(bytes, chunk))
     return sha.hexdigest()
+
+
+def keyed_hash(filesystem: fsspec.AbstractFileSystem, path: str) -> tuple[str | None, str]:
+    """`file_key` of a file as it was before it was read, and `hash_file`: of a file that is changed
+    meanwhile, the digest is then remembered for nothing that there is. Raises OSError."""
+    return file_key(filesystem, path), hash_file(filesystem, path)
 
 
 def combined(digests: Mapping[str, str]) -> str:
@@ -71,9 +77,8 @@ class DigestMemo:
         key = file_key(self._filesystem, path)
         return self._known.get(key) if key else None
 
-    def put(self, path: str, digest: str) -> str:
-        """Remember `digest`, which is returned."""
-        key = file_key(self._filesystem, path)
+    def put(self, key: str | None, digest: str) -> str:
+        """Remember what `keyed_hash` gave; returns the digest."""
         if key:
             self._known[key], self._changed = digest, True
         return digest

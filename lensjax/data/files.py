@@ -23,7 +23,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import schema
-from lensjax.data.digests import DigestMemo, combined, file_key, hash_file
+from lensjax.data.digests import DigestMemo, combined, file_key, hash_file, keyed_hash
 from lensjax.data.formats import Format, Shard, finding
 from lensjax.data.parquet_files import damaged_rows
 from lensjax.data.paths import open_filesystem
@@ -108,7 +108,7 @@ class FileSource:
         for name, path in progress_bar(self.files.items(), desc="hashing", unit="file"):
             try:
                 known = self.memo.known(path)
-                digests[name] = known or self.memo.put(path, hash_file(self.filesystem, path))
+                digests[name] = known or self.memo.put(*keyed_hash(self.filesystem, path))
             except OSError as error:
                 what = f"cannot be read: {error.strerror or error}"
                 raise LensjaxError(ExitCode.DATA_INVALID, what, name, REMEDY) from error

@@ -32,6 +32,7 @@ SAME_HOST_ARCSEC = 0.1
 USUAL = (  # columns that the checks need to prove anything
     "brickname", "ra", "dec", "theta_e_arcsec", "arc_snr", "psf_fwhm_arcsec", "psf_depth",
 )  # fmt: skip
+_NEEDED = (*USUAL[1:], *BINS)  # numbers that a file has in every row or none
 _CODED = ("brickname", "region_split", "bandset", "kind")  # words that recur
 
 
@@ -131,11 +132,22 @@ def _coded(parts: Sequence[np.ndarray]) -> Coded:
 
 
 def _absent(rows: FileRows) -> list[Finding]:
-    """One note for each usual column that files do not have, with the name nearest to it among
-    those that nothing reads: what is unknown is never passed over in silence."""
-    findings = []
+    """One note for each usual column that files do not have (nor have from elsewhere, as FITS has
+    positions), with the name nearest to it among those that nothing reads: what is unknown is never
+    passed over in silence."""
+    findings, starts = [], rows.starts()
     for name in USUAL:
-        without = [shard for shard in rows.shards if name not in shard.columns]
+        column = rows.words.get(name)
+        unknown = (
+            np.isnan(rows.numbers[name])
+            if column is None
+            else np.isin(column.code, [k for k, word in enumerate(column.names) if not word])
+        )
+        without = [
+            shard
+            for shard, a, b in zip(rows.shards, starts[:-1], starts[1:], strict=True)
+            if name not in shard.columns and unknown[a:b].all()
+        ]
         if without:
             spare = [x for x in without[0].columns if x not in NUMBERS and x not in WORDS]
             near = difflib.get_close_matches(name, spare, n=1, cutoff=0.6)
@@ -159,7 +171,7 @@ def _row_findings(rows: FileRows) -> list[Finding]:
             "arc_snr_shot": (x["arc_snr_shot"] < 0, "negative"),
             "psf_fwhm_arcsec": (x["psf_fwhm_arcsec"] <= 0, "not positive"),
             "psf_depth": (np.isinf(x["psf_depth"]), "not finite"),
-            "pixel_scale_arcsec": (~(x["pixel_scale_arcsec"] > 0), "NaN or not positive"),
+            "pixel_scale_arcsec": (~(x["pixel_scale_arcsec"] > 0), "not positive"),
             "is_control": (
                 rows.kinds(PAIR) & (x["is_control"] != 0),
                 "a control where a stamp with an arc is expected",
@@ -168,14 +180,13 @@ def _row_findings(rows: FileRows) -> list[Finding]:
         for name in BINS:
             bad = (x[name] != np.rint(x[name])) | (np.abs(x[name]) > 127)
             tests[name] = (bad & ~np.isnan(x[name]), "not a small integer")
-    for name in USUAL[1:]:
-        needed = rows.has(name)
-        if name in ("theta_e_arcsec", "arc_snr"):
-            needed &= rows.kinds(PAIR, LENS)
-        bad, what = tests[name]
-        tests[name] = (bad | (needed & np.isnan(x[name])), f"NaN or {what}")
+    unknown = {name: rows.has(name) & np.isnan(x[name]) for name in _NEEDED}
+    for name in ("theta_e_arcsec", "arc_snr"):
+        unknown[name] &= rows.kinds(PAIR, LENS)
+    found = [(name, bad, what) for name, (bad, what) in tests.items()]
+    found += [(name, bad, "expected a number") for name, bad in unknown.items()]
     findings = []
-    for name, (bad, what) in tests.items():
+    for name, bad, what in found:
         for index in np.flatnonzero(bad):
             message = f"{name} is {x[name][index]:g}: {what}"
             findings.append(finding(message, rows.where(int(index)), severity="QUARANTINE"))

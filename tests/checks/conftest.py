@@ -191,6 +191,13 @@ def sets(clean: Sets) -> Sets:
     return copy.deepcopy(clean)
 
 
+@pytest.fixture(scope="session")
+def clean_root(clean: Sets, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pairs of `clean` in 4 files a split: enough pieces for a pool of workers. Never to be
+    changed."""
+    return write_root(tmp_path_factory.mktemp("clean") / "root", clean, files=4)
+
+
 @pytest.fixture
 def open_root(tmp_path: Path) -> Callable[..., FileSource]:
     """Opens a Parquet root with the production reader, its digests remembered in tmp_path."""

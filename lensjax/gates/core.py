@@ -15,7 +15,7 @@ from scipy.stats import norm
 from lensjax import schema
 from lensjax.gates.case import Case, numbers
 from lensjax.gates.gate import Finding, GateError
-from lensjax.gates.statistics import Statistic, difference, relative_drop
+from lensjax.gates.statistics import Sample, Statistic, difference, relative_drop
 
 DROP_RADIUS, RELIANCE_RADIUS = 5, 7  # pixels
 _FAINTEST, _BRIGHTEST = 1e-6, 1e3  # bounds of a matched filter's efficiency
@@ -50,6 +50,15 @@ def core_only(case: Case) -> Finding:
     return case.finding(case.auroc(case.test["logit_core_only"]))
 
 
+def loss_samples(case: Case, radius: int) -> list[Sample]:
+    """The samples unmasked, and with r < radius masked. Raises GateError if they are the same."""
+    masked = case.test["logit_core_masked"]
+    at = schema.MASK_RADII.index(radius)
+    if np.array_equal(masked[:, at], masked[:, 0]):
+        raise GateError(f"logit_core_masked is the same at r = 0 and r = {radius}: nothing masked")
+    return [case.sample(masked[:, 0]), case.sample(masked[:, at])]
+
+
 def expected_curve(arc_snr_outside: np.ndarray, unmasked: float) -> np.ndarray:
     """What geometry alone predicts for AUROC(r), r in schema.MASK_RADII: float64 [6].
 
@@ -78,9 +87,4 @@ def expected_curve(arc_snr_outside: np.ndarray, unmasked: float) -> np.ndarray:
 
 def _loss(case: Case, radius: int, statistic: Statistic) -> Finding:
     """What masking r < radius costs, as `statistic` of both AUROCs on the same resamples."""
-    masked = case.test["logit_core_masked"]
-    at = schema.MASK_RADII.index(radius)
-    if np.array_equal(masked[:, at], masked[:, 0]):
-        raise GateError(f"logit_core_masked is the same at r = 0 and r = {radius}: nothing masked")
-    samples = [case.sample(masked[:, 0]), case.sample(masked[:, at])]
-    return case.finding(case.estimate(samples, statistic), is_auc=False)
+    return case.finding(case.estimate(loss_samples(case, radius), statistic), is_auc=False)

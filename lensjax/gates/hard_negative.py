@@ -16,7 +16,7 @@ import numpy as np
 
 from lensjax.gates.case import Case
 from lensjax.gates.gate import Finding, GateError
-from lensjax.gates.statistics import auroc, single
+from lensjax.gates.statistics import Sample, auroc, single
 
 STATISTICS = ("roughness", "interband_correlation")  # hard_negative_audit: of lens, then of hard
 
@@ -24,24 +24,37 @@ STATISTICS = ("roughness", "interband_correlation")  # hard_negative_audit: of l
 def hard_negative_auroc(case: Case) -> Finding:
     """Judged lenses (`logit`) against the hard negatives (`logit_hard_negative`) of the pairs whose
     control is judged. Raises GateError if there are none of either."""
-    test = case.test
-    lens = np.flatnonzero(test.positive)
-    hard = np.flatnonzero(~test.positive & np.isfinite(test["logit_hard_negative"]))
-    if not len(lens) or not len(hard):
-        raise GateError(f"{len(lens)} lenses, {len(hard)} hard negatives of judged controls")
-    scores = np.concatenate([test["logit"][lens], test["logit_hard_negative"][hard]])
-    labels = np.repeat([1, 0], [len(lens), len(hard)])
-    bricks = np.concatenate([test["brick"][lens], test["brick"][hard]])
-    clusters = case.clusters_of(labels, bricks)
-    estimate = case.estimate([(clusters, clusters.concordance(scores))], single)
+    lens, hard = _rows(case)
+    estimate = case.estimate([hard_negative_sample(case)], single)
     audit, best = _audit(case, lens, hard)
     bars: tuple[str, ...] = ()
     if best is None:
         bars = ("the shuffle was not audited",)
     elif best >= estimate.value:
         bars = (f"a one-number audit reaches {best:.3g}: the shuffle proves nothing",)
-    counts = (len(lens), len(hard), len(np.unique(bricks)))
+    bricks = np.unique(case.test["brick"][np.concatenate([lens, hard])])
+    counts = (len(lens), len(hard), len(bricks))
     return Finding(estimate, *counts, bars=bars, detail={"audit": audit, "audit_best": best})
+
+
+def hard_negative_sample(case: Case) -> Sample:
+    """The scores of both sides by class and brick. Raises GateError if there are none of either."""
+    test, (lens, hard) = case.test, _rows(case)
+    scores = np.concatenate([test["logit"][lens], test["logit_hard_negative"][hard]])
+    labels = np.repeat([1, 0], [len(lens), len(hard)])
+    bricks = np.concatenate([test["brick"][lens], test["brick"][hard]])
+    clusters = case.clusters_of(labels, bricks)
+    return clusters, clusters.concordance(scores)
+
+
+def _rows(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of the judged lenses, and of the judged controls that have a hard negative."""
+    test = case.test
+    lens = np.flatnonzero(test.positive)
+    hard = np.flatnonzero(~test.positive & np.isfinite(test["logit_hard_negative"]))
+    if not len(lens) or not len(hard):
+        raise GateError(f"{len(lens)} lenses, {len(hard)} hard negatives of judged controls")
+    return lens, hard
 
 
 def _audit(

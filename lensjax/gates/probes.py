@@ -22,6 +22,7 @@ from lensjax.gates.logistic import Design, fit, host_folds, one_step
 from lensjax.gates.permutations import permuted_labels
 from lensjax.gates.statistics import auroc
 
+CONSTANT = "constant features"
 _AT_ONCE = 64  # permutations; 999 of 20,000 rows together would take half a GB
 
 
@@ -33,22 +34,37 @@ def probe(
     of_fit, of_test: finite float64 [n, k]. Columns that vary by less than `floor` hold nothing;
     with none left the probe is undecided, never 0.5. Raises GateError for one class.
     """
+    rng = probe_rng(name, case)
+    design, strength, scores = fitted(case, of_fit, of_test, floor, rng)
+    if scores is None:
+        return case.finding(None, undecided=CONSTANT)
+    detail = {"c": strength, "features": design.width, "fit_rows": len(case.fit)}
+    detail |= _beside(case, of_test, strength, floor, rng)
+    estimate = case.auroc(scores)
+    detail["null"] = _null(case, design, of_test, strength, estimate.value, rng)
+    return case.finding(estimate, bars=_fit_bars(name, case), detail=detail)
+
+
+def probe_rng(name: str, case: Case) -> np.random.Generator:
+    """The random numbers of the probe `name`: of its folds first, then of its null."""
+    return np.random.default_rng([case.protocol.intervals["seed"], zlib.crc32(name.encode())])
+
+
+def fitted(
+    case: Case, of_fit: np.ndarray, of_test: np.ndarray, floor: float, rng: np.random.Generator
+) -> tuple[Design, float, np.ndarray | None]:
+    """The standardised fit rows, the C chosen, and the scores of the test rows [n]: None where no
+    feature varies. Raises GateError for one class."""
     for split, rows in (("val", case.fit), ("test", case.test)):
         n_pos, n_neg, _ = rows.counts()
         if not (n_pos and n_neg):
             raise GateError(f"{split} has {n_pos} positives and {n_neg} negatives")
     design = Design.of(of_fit, case.protocol.probes["feature_clip"], floor)
     if design.width == 0:
-        return case.finding(None, undecided="constant features")
-    rng = np.random.default_rng([case.protocol.intervals["seed"], zlib.crc32(name.encode())])
+        return design, 0.0, None
     strength = best_strength(case, of_fit, floor, rng)
-    labels = case.fit["label"][:, None]
-    scores = design.apply(of_test) @ fit(design, labels, [strength]).weights[:, 0]
-    detail = {"c": strength, "features": design.width, "fit_rows": len(case.fit)}
-    detail |= _beside(case, of_test, strength, floor, rng)
-    estimate = case.auroc(scores)
-    detail["null"] = _null(case, design, of_test, strength, estimate.value, rng)
-    return case.finding(estimate, bars=_fit_bars(name, case), detail=detail)
+    weights = fit(design, case.fit["label"][:, None], [strength]).weights[:, 0]
+    return design, strength, design.apply(of_test) @ weights
 
 
 def best_strength(

@@ -10,8 +10,8 @@ outskirts, survey, metadata, brick. What the model does with a shortcut is asked
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -20,9 +20,10 @@ from lensjax.gates.arrays import RESIDUAL
 from lensjax.gates.case import Case, Rows
 from lensjax.gates.gate import Finding, GateError
 from lensjax.gates.logistic import widened
-from lensjax.gates.probes import null_summary, probe
+from lensjax.gates.probes import CONSTANT, fitted, null_summary, probe, probe_rng
 from lensjax.gates.statistics import auroc
 
+TAUTOLOGY = "tautology"
 EMPTY = 1e-4  # sky sigmas: features of the model's input that vary by less hold nothing
 _IN_CORE = np.repeat(
     (schema.radius_map()[schema.CORE_BOX, schema.CORE_BOX] < schema.CORE_RADIUS).ravel(),
@@ -30,49 +31,41 @@ _IN_CORE = np.repeat(
 )
 
 
-def core_lr(case: Case) -> Finding:
+# Features of the fit rows [m, k] and of the test rows [n, k], and the least spread that counts.
+Features = tuple[np.ndarray, np.ndarray, float]
+
+
+def core_lr(case: Case) -> Features:
     """The core box of the model's input."""
-    return _plain("core_lr_auc", case, lambda rows: rows.features("core_box"), EMPTY)
+    return _plain(case, lambda rows: rows.features("core_box"), EMPTY)
 
 
-def core_lr_r5(case: Case) -> Finding:
+def core_lr_r5(case: Case) -> Features:
     """Its pixels with r < 5 alone: the box has corners that no circular mask covers."""
-    return _plain(
-        "core_lr_auc_r5", case, lambda rows: rows.features("core_box")[:, _IN_CORE], EMPTY
-    )
+    return _plain(case, lambda rows: rows.features("core_box")[:, _IN_CORE], EMPTY)
 
 
-def core_lr_raw(case: Case) -> Finding:
+def core_lr_raw(case: Case) -> Features:
     """The core box in nanomaggies, before preprocessing, which may hide a symmetric excess."""
-    return _plain("core_lr_auc_raw", case, lambda rows: rows.features("core_box_raw"))
+    return _plain(case, lambda rows: rows.features("core_box_raw"))
 
 
-def radial_lr(case: Case) -> Finding:
-    """The radial profile; after residual preprocessing it is zero by construction and is not
-    asked."""
-    if case.manifest["preprocessing"] == RESIDUAL:
-        return case.finding(None, undecided="tautology")
-    return radial_lr_raw(case)
-
-
-def radial_lr_raw(case: Case) -> Finding:
+def radial_lr_raw(case: Case) -> Features:
     """The radial profile of the raw_robust stamp; honest arcs alone tell the label by it."""
-    return _plain("radial_lr_auc_raw", case, lambda rows: rows.features("radial_profile"), EMPTY)
+    return _plain(case, lambda rows: rows.features("radial_profile"), EMPTY)
 
 
-def high_frequency_core(case: Case) -> Finding:
+def high_frequency_core(case: Case) -> Features:
     """RMS of second differences in the core box."""
-    return _curved(
-        "high_frequency_core", case, lambda rows: np.log1p(rows.features("high_frequency_core"))
-    )
+    return _curved(case, lambda rows: np.log1p(rows.features("high_frequency_core")))
 
 
-def outskirts(case: Case) -> Finding:
+def outskirts(case: Case) -> Features:
     """Noise, background and noise correlation beyond r = 28 px."""
-    return _curved("outskirts", case, lambda rows: rows.features("outskirts"))
+    return _curved(case, lambda rows: rows.features("outskirts"))
 
 
-def survey(case: Case) -> Finding:
+def survey(case: Case) -> Features:
     """Noise of every band and its correlation, and pixel scale: where a stamp was taken."""
 
     def features(rows: Rows) -> np.ndarray:
@@ -82,39 +75,92 @@ def survey(case: Case) -> Finding:
         scale = rows.features("pixel_scale_arcsec")
         return np.concatenate([rows.features("outskirts"), np.log10(noise), scale], axis=1)
 
-    return _curved("survey", case, features)
+    return _curved(case, features)
 
 
-def metadata(case: Case) -> Finding:
+def metadata(case: Case) -> Features:
     """PSF, depth and extinction; unknown values (NaN) count as such."""
     return _curved(
-        "metadata",
         case,
         lambda rows: np.stack([rows[name].astype(np.float64) for name in schema.METADATA], axis=1),
     )
 
 
+def _plain(
+    case: Case, features: Callable[[Rows], np.ndarray], least_spread: float = 0.0
+) -> Features:
+    """Features as they are."""
+    return features(case.fit), features(case.test), least_spread
+
+
+def _curved(case: Case, features: Callable[[Rows], np.ndarray]) -> Features:
+    """Few features, their squares, and which of them are unknown."""
+    clip = case.protocol.probes["feature_clip"]
+    return *widened(features(case.fit), features(case.test), clip), 0.0
+
+
+PROBES: dict[str, Callable[[Case], Features]] = {
+    "core_lr_auc": core_lr,
+    "core_lr_auc_r5": core_lr_r5,
+    "core_lr_auc_raw": core_lr_raw,
+    "radial_lr_auc_raw": radial_lr_raw,
+    "outskirts": outskirts,
+    "survey": survey,
+    "metadata": metadata,
+    "high_frequency_core": high_frequency_core,
+}
+
+
+def radial_lr(case: Case) -> Finding:
+    """The radial profile; after residual preprocessing it is zero by construction and is not
+    asked."""
+    if case.manifest["preprocessing"] == RESIDUAL:
+        return case.finding(None, undecided=TAUTOLOGY)
+    return _probe("radial_lr_auc_raw", case)
+
+
 def brick(case: Case) -> Finding:
     """Bricks do not recur between splits: within test, hosts are halved at random, and a row's
     score is the label mean of its brick in the other half."""
-    rows, label = case.test, case.test["label"]
-    rng = np.random.default_rng([case.protocol.intervals["seed"], zlib.crc32(b"brick")])
+    label, rng = case.test["label"], probe_rng("brick", case)
+    first, host, home, half = _halves(case.test, rng)
+    scores = mean_of_other_half(label, home, half)
+    if np.ptp(scores) < 1e-12:
+        return case.finding(None, undecided=f"{CONSTANT}: bricks have one label mean")
+    estimate = case.auroc(scores)
+    home_of_host, null = home[first], []
+    for _ in range(case.protocol.probes["permutations"]):
+        moved = rng.permutation(home_of_host)[host]
+        null.append(auroc(mean_of_other_half(label, moved, half), label))
+    beside = null_summary(np.array(null), estimate.value)
+    beside |= {"exchanged": "hosts over bricks", "effective_test": len(first)}
+    return case.finding(estimate, detail={"null": beside})
+
+
+def shortcut_scores(name: str, case: Case) -> np.ndarray | str:
+    """What the gate `name` ranks the test rows by, float64 [n]; or why there is nothing to rank
+    them by. Raises GateError for arrays that it cannot use."""
+    if name == "brick":
+        _, _, home, half = _halves(case.test, probe_rng(name, case))
+        scores = mean_of_other_half(case.test["label"], home, half)
+        return scores if np.ptp(scores) >= 1e-12 else CONSTANT
+    if name == "radial_lr_auc":
+        residual = case.manifest["preprocessing"] == RESIDUAL
+        return TAUTOLOGY if residual else shortcut_scores("radial_lr_auc_raw", case)
+    _, _, scores = fitted(case, *PROBES[name](case), probe_rng(name, case))
+    return CONSTANT if scores is None else scores
+
+
+def _halves(
+    rows: Rows, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A row of every host [hosts]; and of every row [n] its host, its brick and its half."""
     _, first, host = np.unique(rows["lrg_id"], return_index=True, return_inverse=True)
     _, home = np.unique(rows["brick"], return_inverse=True)
     host, home = host.reshape(-1), home.reshape(-1)
     half = np.zeros(len(first), np.int64)
     half[rng.permutation(len(first))[: len(first) // 2]] = 1
-    scores = mean_of_other_half(label, home, half[host])
-    if np.ptp(scores) < 1e-12:
-        return case.finding(None, undecided="constant features: bricks have one label mean")
-    estimate = case.auroc(scores)
-    home_of_host, null = home[first], []
-    for _ in range(case.protocol.probes["permutations"]):
-        moved = rng.permutation(home_of_host)[host]
-        null.append(auroc(mean_of_other_half(label, moved, half[host]), label))
-    beside = null_summary(np.array(null), estimate.value)
-    beside |= {"exchanged": "hosts over bricks", "effective_test": len(first)}
-    return case.finding(estimate, detail={"null": beside})
+    return first, host, home, half[host]
 
 
 def mean_of_other_half(label: np.ndarray, brick: np.ndarray, half: np.ndarray) -> np.ndarray:
@@ -129,28 +175,12 @@ def mean_of_other_half(label: np.ndarray, brick: np.ndarray, half: np.ndarray) -
     return mean[1 - half, brick]
 
 
-def _plain(
-    name: str, case: Case, features: Callable[[Rows], np.ndarray], floor: float = 0.0
-) -> Finding:
-    """A probe on the features as they are."""
-    return probe(name, case, features(case.fit), features(case.test), floor)
-
-
-def _curved(name: str, case: Case, features: Callable[[Rows], np.ndarray]) -> Finding:
-    """A probe on few features, their squares, and which of them are unknown."""
-    clip = case.protocol.probes["feature_clip"]
-    return probe(name, case, *widened(features(case.fit), features(case.test), clip))
+def _probe(name: str, case: Case) -> Finding:
+    return probe(name, case, *PROBES[name](case))
 
 
 SHORTCUTS: dict[str, Callable[[Case], Finding]] = {
-    "core_lr_auc": core_lr,
-    "core_lr_auc_r5": core_lr_r5,
-    "core_lr_auc_raw": core_lr_raw,
+    **{name: partial(_probe, name) for name in PROBES},
     "radial_lr_auc": radial_lr,
-    "radial_lr_auc_raw": radial_lr_raw,
-    "outskirts": outskirts,
-    "survey": survey,
-    "metadata": metadata,
     "brick": brick,
-    "high_frequency_core": high_frequency_core,
 }

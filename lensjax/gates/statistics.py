@@ -240,10 +240,14 @@ def _bricks_in(pairs: np.ndarray) -> int:
 
 
 def _corners(statistic: Statistic, parts: Sequence[Estimate]) -> tuple[float, float]:
-    """Ends of a statistic that rises with its first AUROC and falls with its second."""
-    first, second = parts
-    aucs = np.array([[first.low, second.high], [first.high, second.low]])
-    low, high = statistic(aucs)[0].tolist()
+    """Ends of a statistic when each AUROC is at that end of its own interval that takes it
+    furthest."""
+    value, low, high = (
+        np.array([[getattr(each, end) for each in parts]]) for end in ("value", "low", "high")
+    )
+    rises = statistic(value)[1] >= 0.0
+    furthest = np.concatenate([np.where(rises, low, high), np.where(rises, high, low)])
+    low, high = statistic(furthest)[0].tolist()
     return low, high
 
 
@@ -264,22 +268,37 @@ def _bootstrap_t(
     value: float,
     error: float,
 ) -> tuple[float, float]:
-    n_bricks, on_logit = samples[0][0].n_bricks, statistic is single
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(n_bricks, np.full(n_bricks, 1.0 / n_bricks), size=resamples)
+    weights = brick_counts(samples[0][0].n_bricks, resamples, seed)
     with np.errstate(divide="ignore", invalid="ignore"):
-        values, errors = _resample(samples, statistic, weights.astype(float))
-        if on_logit:
-            errors, error = errors / (values * (1.0 - values)), error / (value * (1.0 - value))
-            values, value = logit(values), logit(value)
+        values, errors = _resample(samples, statistic, weights)
+        if statistic is not single:
+            ends = studentised(value, error, values, errors, alpha)
+            return ends if np.isfinite(ends).all() else (-1.0, 1.0)
+        errors, error = errors / (values * (1.0 - values)), error / (value * (1.0 - value))
+        ends = studentised(logit(value), error, logit(values), errors, alpha)
+    low, high = expit(np.array(ends)).tolist()
+    return low, high
+
+
+def brick_counts(n_bricks: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each resample draws each brick: float64 [resamples, n_bricks]."""
+    rng = np.random.default_rng(seed)
+    even = np.full(n_bricks, 1.0 / n_bricks)
+    return rng.multinomial(n_bricks, even, size=resamples).astype(float)
+
+
+def studentised(
+    value: float, error: float, values: np.ndarray, errors: np.ndarray, alpha: float
+) -> tuple[float, float]:
+    """Ends of an interval from resampled values and standard errors, [r] each (bootstrap-t); minus
+    and plus infinity where fewer than half of the resamples have both."""
+    with np.errstate(divide="ignore", invalid="ignore"):
         pulls = (values - value) / errors
     pulls = pulls[np.isfinite(pulls)]
-    if len(pulls) < resamples // 2:
-        return (0.0, 1.0) if on_logit else (-1.0, 1.0)
+    if len(pulls) < len(values) // 2:
+        return -np.inf, np.inf
     low, high = np.quantile(pulls, (alpha / 2, 1.0 - alpha / 2))
-    ends = np.array([value - high * error, value - low * error])
-    low, high = (expit(ends) if on_logit else ends).tolist()
-    return low, high
+    return float(value - high * error), float(value - low * error)
 
 
 def _resample(
@@ -287,6 +306,15 @@ def _resample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The statistic and its standard error, [r] each, for brick counts `weights` [r, n_bricks];
     NaN where a class is absent."""
+    values, influences = influence(samples, statistic, weights)
+    return values, standard_errors(values, influences, weights)
+
+
+def influence(
+    samples: Sequence[Sample], statistic: Statistic, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The statistic [r] for brick counts `weights` [r, n_bricks], and what each brick adds to its
+    error [r, n_bricks]; NaN where a class is absent."""
     aucs, influences = [], []
     for clusters, table in samples:
         lens, others = weights @ clusters.n_pos, weights @ clusters.n_neg
@@ -296,8 +324,15 @@ def _resample(
         aucs.append(auc)
         influences.append((won + lost - expected) / (lens * others)[:, None])
     values, gradient = statistic(np.stack(aucs, axis=1))
-    total = sum(g[:, None] * each for g, each in zip(gradient.T, influences, strict=True))
+    total = np.zeros_like(weights)
+    for slope, each in zip(gradient.T, influences, strict=True):
+        total = total + slope[:, None] * each
+    return values, total
+
+
+def standard_errors(values: np.ndarray, influences: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Of what `influence` gives: [r]."""
     n_bricks = weights.shape[1]
-    variance = (weights * total**2).sum(1) * n_bricks / max(n_bricks - 1, 1)
+    variance = (weights * influences**2).sum(1) * n_bricks / max(n_bricks - 1, 1)
     floor = 1e-12 * np.maximum(np.abs(values), 1.0)  # rounding of sums that are exactly zero
-    return values, np.where(np.sqrt(variance) > floor, np.sqrt(variance), 0.0)
+    return np.where(np.sqrt(variance) > floor, np.sqrt(variance), 0.0)

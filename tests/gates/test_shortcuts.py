@@ -11,7 +11,7 @@ from lensjax.gates.case import Case, Rows
 from lensjax.gates.gate import conclude
 from lensjax.gates.logistic import host_folds
 from lensjax.gates.protocol import Protocol, parse_protocol
-from lensjax.gates.shortcuts import SHORTCUTS, _mean_of_other_half
+from lensjax.gates.shortcuts import SHORTCUTS, mean_of_other_half
 from tests.gates.synthetic import synthetic_arrays
 
 MANIFEST = {"preprocessing": "raw_robust", "mode": "unpaired"}
@@ -188,7 +188,7 @@ def test_a_brick_is_scored_by_other_hosts() -> None:
     """The label mean of a row's brick in the other half, counted plainly."""
     rng = np.random.default_rng(1)
     label, brick, half = rng.integers(0, 2, 90), rng.integers(0, 9, 90), rng.integers(0, 2, 90)
-    found = _mean_of_other_half(label, brick, half)
+    found = mean_of_other_half(label, brick, half)
     for row in range(90):
         others = half != half[row]
         there = others & (brick == brick[row])

@@ -162,7 +162,8 @@ def load_config(spec: str, overrides: Sequence[tuple[str, str]] = ()) -> Config:
 
     Raises:
         LensjaxError: exit 2 for a missing or faulty file, an unknown variant, field, type or
-            value, and a protocol that is none; 16 for a cache folder that cannot be made.
+            value, and a protocol that is none; 16 for a cache folder that cannot be made; 17 for a
+            pickle.
     """
     name, _, variant = spec.partition(":")
     path = _find(name)
@@ -271,11 +272,28 @@ def _check_cache(name: str) -> None:
 def _find(name: str) -> Path:
     for path in (Path(name), ROOT / name):
         if path.is_file():
+            _refuse_pickle(path)
             if path.suffix != ".py":
                 usage("a config is a Python file", where=name, remedy="Try configs/b3.py")
             return path
     known = [f"configs/{path.name}" for path in (ROOT / "configs").glob("*.py")]
     usage("no such config file", where=name, remedy=nearest(name, known))
+
+
+def _refuse_pickle(path: Path) -> None:
+    """Raises LensjaxError (exit 17) for a pickle, which runs code when it is loaded."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(2)
+    except OSError as error:
+        usage(f"cannot be read: {error.strerror}", str(path))
+    if path.suffix in (".pkl", ".pickle") or (head[:1] == b"\x80" and head[1:] in b"\2\3\4\5"):
+        raise LensjaxError(
+            ExitCode.REFUSED_INPUT,
+            "a pickle, which may hold any code: a config is a Python file that can be read",
+            str(path),
+            "Do not load it; configs/b3.py shows the form",
+        )
 
 
 def _get_config(path: Path, variant: str) -> Config:

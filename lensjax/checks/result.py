@@ -155,6 +155,8 @@ class Summary:
             cause = f"{finding.where}: {finding.message}" if finding.where else finding.message
         also = f" (also: {', '.join(result.name for result in others)})" if others else ""
         remedy = _AGREE if FIELDS_DISAGREE in cause else REMEDIES[first.name]
+        if code == ExitCode.REFUSED_INPUT:
+            remedy = REFUSED
         return LensjaxError(code, f"{cause}{also}", f"phase 0, {first.name}", remedy)
 
     def to_json(self) -> dict[str, Any]:
@@ -202,6 +204,7 @@ class Summary:
 # What a finding says where the fields of a simulated set contradict one another, and its remedy.
 FIELDS_DISAGREE = "data.pairs and data.lookalikes disagree with data.proportions"
 _AGREE = "Change data.proportions or the counts: a host is a pair or a look-alike"
+REFUSED = "Do not open what is named; ask where it came from"
 _COLOURS = {PASS: "green", FAIL: "bold red", NOT_PROVEN: "yellow"}
 REMEDIES = {
     "survey_shortcut": "Take both classes from one survey, depth and pixel scale",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,19 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Commands:
 
 
 @pytest.fixture
-def plant(tmp_path: Path, run: Commands):
-    """Writes the root of a case."""
+def child(tmp_path: Path) -> Commands:
+    """The commands in processes of their own."""
+    return Commands(tmp_path / "written", in_child=True)
+
+
+@pytest.fixture
+def plant(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[Case], Path]:
+    """Writes the root of a case: each into a folder of its own."""
+    made: list[Path] = []
 
     def write(case: Case) -> Path:
-        return case.write(tmp_path / "data", run)
+        commands = next(x for x in ("run", "child") if x in request.fixturenames)
+        made.append(tmp_path / f"data-{len(made)}")
+        return case.write(made[-1], request.getfixturevalue(commands))
 
     return write

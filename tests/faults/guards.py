@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import pickle
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,6 +54,11 @@ def numpy_decode(blob: bytes | memoryview, out: np.ndarray) -> None:
                     out[k, : plane.shape[0], : plane.shape[1]] = plane
 
 
+def _unpickle(path: Path, variant: str) -> Any:
+    with path.open("rb") as file:
+        return pickle.load(file)
+
+
 OFF: dict[str, dict[str, Any]] = {
     "pixels": {
         "lensjax.data.parquet.validate_planes": _nothing,
@@ -65,6 +72,10 @@ OFF: dict[str, dict[str, Any]] = {
     },
     "listing": {"lensjax.data.parquet_files.list_split": _sound_files},
     "classes": {"lensjax.checks.splits._classes": _nothing},
+    "config": {
+        "lensjax.configuration._find": Path,
+        "lensjax.configuration._get_config": _unpickle,
+    },
     "pairs": {"lensjax.checks.run.check_pairs": _passed},
     "splits": {"lensjax.checks.run.check_splits": _passed},
     "duplicates": {"lensjax.checks.run.check_duplicates": _passed},

@@ -115,8 +115,16 @@ class Commands:
             code = importlib.import_module(_ENTRY[script]).main(list(argv))
         return Ended(code, out.getvalue(), err.getvalue())
 
-    def _child(self, script: str, argv: Sequence[str], off: Collection[str]) -> Ended:
-        if off:
+    def peak(self, root: Path, off: Collection[str] = ()) -> tuple[Ended, int]:
+        """How phase 0 of `root` ends in a child process, and the most bytes of memory it used."""
+        argv = [f"--data={root}", self._cache]
+        ended = self._child("phase0/run_all.py", argv, off, measured=True)
+        return ended, int((self.folder / "peak").read_text())
+
+    def _child(
+        self, script: str, argv: Sequence[str], off: Collection[str], measured: bool = False
+    ) -> Ended:
+        if off or measured:
             command = [str(ROOT / "tests/faults/child.py"), ",".join(off), script, *argv]
         elif script.endswith(".py"):
             command = [str(ROOT / script), *argv]
@@ -126,6 +134,7 @@ class Commands:
             **{k: v for k, v in os.environ.items() if not k.startswith("TF_")},
             "PYTHONPATH": str(ROOT),
             "JAX_PLATFORMS": "cpu",
+            **({"LENSJAX_FAULTS_PEAK": str(self.folder / "peak")} if measured else {}),
         }
         done = subprocess.run(
             [sys.executable, *command],

@@ -50,10 +50,29 @@ _SECTIONS: dict[str, dict[str, type]] = {
     "minimum": dict.fromkeys(MINIMUM, int),
     "probes": {"c_grid": list, "folds": int, "permutations": int, "feature_clip": float},
     "rates": {"fpr": list, "false_positives_needed": int, "tpr_false_positives": list},
+    "measures": {
+        "recall_at": list,  # k of recall@k
+        "recall_wanted": float,  # at which precision is told
+        "score_thresholds": list,  # probabilities, of what the model says
+        "prevalence": float,  # of lenses on the sky
+        "calibration_bins": int,  # of equal numbers of stamps
+        "selection_fpr": float,  # on val: decides the threshold of completeness
+        "strata_quantiles": list,  # of val: inner edges of the PSF and depth bins
+    },
+    "hunter": {"ridge_grid": list, "permutations": int},
 }
+_INTEGERS = ("tpr_false_positives", "recall_at")  # lists of whole numbers
+_RISING = ("recall_at", "score_thresholds", "strata_quantiles")
+_SHARES = (  # between 0 and 1, neither included
+    "recall_wanted",
+    "score_thresholds",
+    "prevalence",
+    "selection_fpr",
+    "strata_quantiles",
+)
 _EDGES = ("theta_e_bins", "arc_snr_bins")
 _KEYS = ("name", "locked", "gates", *_SECTIONS, *_EDGES, "phase0")
-_AT_LEAST = {"resamples": 200, "folds": 2, "permutations": 1}
+_AT_LEAST = {"resamples": 200, "folds": 2, "permutations": 1, "calibration_bins": 2}
 
 
 @dataclass(frozen=True)
@@ -99,6 +118,16 @@ class Protocol:
     def probes(self) -> dict[str, Any]:
         """c_grid (scikit-learn's C), folds, permutations, feature_clip (standard deviations)."""
         return self.document["probes"]
+
+    @property
+    def measures(self) -> dict[str, Any]:
+        """What is measured beside the gates: bins, thresholds, prevalence."""
+        return self.document["measures"]
+
+    @property
+    def hunter(self) -> dict[str, Any]:
+        """ridge_grid (L2 strength a fitted row), permutations."""
+        return self.document["hunter"]
 
 
 def canonical(document: Any) -> bytes:
@@ -191,19 +220,27 @@ def _check_gate(name: str, rule: Any, where: str) -> None:
 def _check_value(key: str, value: Any, kind: type, where: str) -> None:
     """int and float are told apart, so that one number has one form and one digest."""
     if kind is list:
-        inner = int if key == "tpr_false_positives" else float
-        if not isinstance(value, list) or not value:
-            _refuse("must be a list of numbers", where)
-        for number in value:
-            _check_value("", number, inner, where)
-        if inner is float and min(value) <= 0.0:
-            _refuse("numbers must be above 0", where)
+        _check_list(key, value, where)
         return
     if type(value) is not kind or not 0 <= value < 1e12:
         hint = f"Write {value}.0" if kind is float and type(value) is int else ""
         _refuse(f"{_json(value)} is not a {kind.__name__} of at least 0", where, hint)
     if value < _AT_LEAST.get(key, 0):
         _refuse(f"{value} is less than {_AT_LEAST[key]}", where)
+    if key in _SHARES and not 0.0 < value < 1.0:
+        _refuse(f"{value} is not between 0 and 1", where)
+
+
+def _check_list(key: str, value: Any, where: str) -> None:
+    inner = int if key in _INTEGERS else float
+    if not isinstance(value, list) or not value:
+        _refuse("must be a list of numbers", where)
+    for number in value:
+        _check_value(key if key in _SHARES else "", number, inner, where)
+    if (inner is float or key == "recall_at") and min(value) <= 0:
+        _refuse("numbers must be above 0", where)
+    if key in _RISING and value != sorted(set(value)):
+        _refuse("numbers must rise", where)
 
 
 def _check_edges(edges: Any, where: str) -> None:

@@ -46,6 +46,21 @@ def test_survey_differs_in_phase0_alone(default) -> None:
         assert same == (part not in ("name", "phase0"))
 
 
+def test_strict_is_survey_with_more_gates_required(default) -> None:
+    """So that what is GREEN under strict is GREEN under survey, and then under default."""
+    survey = load_protocol("configs/protocols/survey.json")
+    strict = load_protocol("configs/protocols/strict.json")
+    for part in set(default.document) - {"name", "gates"}:
+        assert strict.document[part] == survey.document[part]
+    added = {name for name, rule in strict.gates.items() if rule.required} - set(REQUIRED)
+    assert added == {
+        *("core_reliance", "core_only_auroc", "theta_e_min_auroc", "theta_e_spread"),
+        *("survey", "metadata", "outskirts"),
+    }
+    for name, rule in strict.gates.items():
+        assert {**vars(rule), "required": None} == {**vars(default.gates[name]), "required": None}
+
+
 def broken(default, change) -> str:
     document = copy.deepcopy(default.document)
     change(document)
@@ -75,6 +90,15 @@ def broken(default, change) -> str:
         (lambda d: d["probes"].update(c_grid=[]), "must be a list of numbers"),
         (lambda d: d["probes"].update(c_grid=[0.0]), "must be above 0"),
         (lambda d: d["minimum"].update(n_pos=-1), "is not a int of at least 0"),
+        (lambda d: d["measures"].update(prevalence=1.0), "1.0 is not between 0 and 1"),
+        (lambda d: d["measures"].update(prevalance=0.1), "Did you mean 'prevalence'?"),
+        (lambda d: d["measures"].update(score_thresholds=[0.5, 1.5]), "1.5 is not between"),
+        (lambda d: d["measures"].update(strata_quantiles=[0.5, 0.25]), "numbers must rise"),
+        (lambda d: d["measures"].update(recall_at=[0, 50]), "must be above 0"),
+        (lambda d: d["measures"].update(recall_at=[50.0]), "is not a int"),
+        (lambda d: d["measures"].update(calibration_bins=1), "1 is less than 2"),
+        (lambda d: d["measures"].pop("selection_fpr"), "key 'selection_fpr' is missing"),
+        (lambda d: d["hunter"].update(ridge_grid=[0.0]), "must be above 0"),
         (lambda d: d.update(theta_e_bins=[1.0, 0.5]), "bin edges must rise"),
         (lambda d: d.update(name=3), "name must be text"),
         (lambda d: d.pop("phase0"), "key 'phase0' is missing"),

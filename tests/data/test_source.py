@@ -6,23 +6,20 @@ import types
 import numpy as np
 import pytest
 
-from lensjax.data.source import SimulatedSource, open_source
+from lensjax.configuration import load_config
+from lensjax.data.files import FileSource
+from lensjax.data.source import SOURCES, open_source
 from lensjax.data.stampset import content_digest
 from lensjax.schema import ExitCode, LensjaxError
 
 
 def config(tmp_path, **changes):
-    data = {
-        "source": "sim",
-        "root": None,
-        "cache_dir": str(tmp_path),
-        "seed": 42,
-        "pairs": (6, 4, 4),
-        "lookalikes": (4, 4, 4),
-        "hosts_per_brick": 2,
-    }
+    """The `data` and `population` parts of a config."""
+    plain = load_config("configs/b3.py:tiny").data
+    sizes = {"pairs": (6, 4, 4), "lookalikes": (4, 4, 4), "hosts_per_brick": 2}
+    data = {**dict(plain.items()), "cache_dir": str(tmp_path), **sizes, **changes}
     population = types.SimpleNamespace(theta_e=(1.5, 2.5), arc_snr=(8.0, 50.0))
-    return types.SimpleNamespace(**{**data, **changes}), population
+    return types.SimpleNamespace(**data), population
 
 
 def test_simulated_sets_are_sound_and_repeat(tmp_path):
@@ -121,8 +118,24 @@ def test_simulated_stamps_are_validated_like_any_other(tmp_path, monkeypatch):
 
 def test_a_root_turns_sim_into_parquet(small_set, tmp_path):
     source = open_source(*config(tmp_path, root=str(small_set.write())))
-    assert not isinstance(source, SimulatedSource)
+    assert isinstance(source, FileSource) and source.form.name == "parquet"
     assert len(source.read("val", None)) == 8
+
+
+@pytest.mark.parametrize("name", SOURCES[1:])
+def test_another_source_keeps_its_name(small_set, tmp_path, name):
+    """A root means parquet only where nothing else was asked for."""
+    source = open_source(*config(tmp_path, root=str(small_set.write()), source=name))
+    assert isinstance(source, FileSource) and source.form.name == name
+
+
+def test_the_digest_is_of_the_format_too(small_set, tmp_path):
+    """The same bytes read otherwise are other stamps."""
+    root = str(small_set.write())
+    digests = {
+        open_source(*config(tmp_path, root=root, source=name)).digest() for name in SOURCES[1:]
+    }
+    assert len(digests) == len(SOURCES) - 1
 
 
 @pytest.mark.parametrize(

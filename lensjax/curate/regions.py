@@ -105,10 +105,11 @@ def contacts(
     """float64 [n_groups, n_groups], symmetric: about how many hosts are lost if two groups are in
     different splits, which is the hosts of one within `reach_arcsec` of the other, the fewer of
     both. group, host: int [p], from 0."""
+    by_dec = np.argsort(points.dec, kind="stable")  # so that what is around a group is a slice
+    points = Points(points.ra[by_dec], points.dec[by_dec])
+    group, host = group[by_dec], host[by_dec]
     vectors = unit_vectors(points.ra, points.dec)
     near = np.zeros((n_groups, n_groups))
-    by_dec = np.argsort(points.dec, kind="stable")
-    sorted_dec = points.dec[by_dec]
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(n_groups + 1)).tolist()
     n_hosts = int(host.max()) + 1
@@ -117,31 +118,30 @@ def contacts(
         mine = order[starts[k] : starts[k + 1]]
         if not len(mine):
             continue
-        south, north = points.dec[mine].min() - reach, points.dec[mine].max() + reach
-        others = by_dec[slice(*np.searchsorted(sorted_dec, (south, north)))]
-        others = others[group[others] != k]
-        others = others[_beside(points, mine, others, reach)]
+        band = (points.dec[mine[0]] - reach, points.dec[mine[-1]] + reach)
+        around = slice(*np.searchsorted(points.dec, band).tolist())
+        beside = _beside(Points(*(x[mine] for x in points)), points.ra[around], reach)
+        others = around.start + np.flatnonzero(beside & (group[around] != k))
         if not len(others):
             continue
-        length, _ = KDTree(vectors[mine]).query(
-            vectors[others], distance_upper_bound=chord(reach_arcsec)
-        )
+        tree = KDTree(vectors[mine], compact_nodes=False, balanced_tree=False)  # faster to make
+        length, _ = tree.query(vectors[others], distance_upper_bound=chord(reach_arcsec))
         touched = others[np.isfinite(length)]
         pairs = np.unique(group[touched] * np.int64(n_hosts) + host[touched])
         near[k] = np.bincount(pairs // n_hosts, minlength=n_groups)
     return np.minimum(near, near.T)
 
 
-def _beside(points: Points, mine: np.ndarray, others: np.ndarray, reach: float) -> np.ndarray:
-    """bool [others]: those within the span of right ascension of the points `mine`, and `reach`
-    (degrees on the sky) beyond."""
-    x, y = (part.sum() for part in _circle(np.deg2rad(points.ra[mine])))
+def _beside(mine: Points, ra: np.ndarray, reach: float) -> np.ndarray:
+    """bool [n]: which `ra` are within the span of right ascension of the points `mine`, and
+    `reach` (degrees on the sky) beyond."""
+    x, y = (part.sum() for part in _circle(np.deg2rad(mine.ra)))
     middle = np.rad2deg(np.arctan2(y, x))
-    inside = east_of(points.ra[mine], middle)
-    highest = min(float(np.abs(points.dec[mine]).max()) + reach, 90.0)
+    inside = east_of(mine.ra, middle)
+    highest = min(float(np.abs(mine.dec).max()) + reach, 90.0)
     narrow, sine = np.cos(np.deg2rad(highest)), np.sin(np.deg2rad(min(reach, 90.0)))
     if sine >= narrow or np.ptp(inside) > 180.0:
-        return np.ones(len(others), bool)  # around a pole or around the sky: any is near
+        return np.ones(len(ra), bool)  # around a pole or around the sky: any is near
     margin = np.rad2deg(np.arcsin(sine / narrow))
-    outside = east_of(points.ra[others], middle)
+    outside = east_of(ra, middle)
     return (outside >= inside.min() - margin) & (outside <= inside.max() + margin)

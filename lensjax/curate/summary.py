@@ -109,8 +109,9 @@ def summarise(rows: SkyRows, split: np.ndarray, unpaired: np.ndarray) -> Summary
     counts = {"rows": np.bincount(place, minlength=_N + 1)}
     for name, code in (("hosts", rows.host), ("bricks", rows.brick)):
         # a brick with hosts in a split and hosts set aside counts in both
-        pairs = np.unique(code.astype(np.int64) * (_N + 1) + place)
-        counts[name] = np.bincount(pairs % (_N + 1), minlength=_N + 1)
+        size = (int(code.max()) + 1, _N + 1)
+        there = np.bincount(code.astype(np.int64) * (_N + 1) + place, minlength=size[0] * size[1])
+        counts[name] = (there.reshape(size) > 0).sum(axis=0)
     for name, weights in (("positives", rows.positives), ("negatives", rows.negatives)):
         counts[name] = np.bincount(place, weights, _N + 1).astype(np.int64)
     stratum, number = np.unique(rows.stratum, return_inverse=True)

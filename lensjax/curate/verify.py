@@ -22,11 +22,12 @@ def verify(rows: SkyRows, split: np.ndarray, reach_arcsec: float) -> None:
     """Raises LensjaxError (LEAK) where two splits (int8 [n], index into schema.SPLITS, or -1) share
     a brick or a host, or have rows nearer to each other than `reach_arcsec`."""
     for what, code in (("brick", rows.brick), ("host", rows.host)):
-        pairs = np.unique(code[split >= 0].astype(np.int64) * _N + split[split >= 0])
-        shared = np.flatnonzero(np.diff(pairs // _N) == 0)
+        size = int(code.max()) + 1
+        there = np.stack([np.bincount(code[split == k], minlength=size) > 0 for k in range(_N)])
+        shared = np.flatnonzero(there.sum(axis=0) > 1)
         if len(shared):
-            first, second = pairs[shared[0] : shared[0] + 2] % _N
-            row = int(np.flatnonzero(code == pairs[shared[0]] // _N)[0])
+            first, second = np.flatnonzero(there[:, shared[0]])[:2]
+            row = int(np.flatnonzero(code == shared[0])[0])
             _leak(
                 f"a {what} is in {schema.SPLITS[first]} and in {schema.SPLITS[second]}", rows, row
             )

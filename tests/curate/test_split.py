@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lensjax.curate import choice, guard, split
+from lensjax.curate import choice, guard, regions, split
 from lensjax.curate.split import ASIDE, Settings, split_rows
 from lensjax.curate.verify import verify
 from lensjax.schema import ExitCode, LensjaxError
@@ -282,3 +282,33 @@ def test_fewer_than_three_bricks_cannot_be_split(sky, bricks):
     error = failure(split_rows, rows._replace(brick=np.arange(300) % bricks), SETTINGS)
     assert error.code == ExitCode.LEAK
     assert f"{bricks} groups of bricks" in str(error) and "more bricks" in str(error)
+
+
+# -- groups of bricks ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["field", "across ra 0", "north pole", "south pole, clustered"])
+def test_contacts_are_those_of_all_pairs(sky, where):
+    rows = sky(where, hosts=1500)
+    points = regions.Points(rows.ra, rows.dec)
+    group = regions.bisect(points, rows.brick, np.bincount(rows.brick), levels=3)[rows.brick]
+    found = regions.contacts(points, group, rows.host, 8, reach_arcsec=600.0)
+    for a, b in itertools.combinations(range(8), 2):
+        near = separations(rows, group == a, group == b) < 600.0
+        assert found[a, b] == found[b, a] == min(near.any(axis=0).sum(), near.any(axis=1).sum())
+    assert found.sum() > 0 and not np.diag(found).any()
+
+
+@pytest.mark.parametrize("where", SKIES)
+def test_groups_are_whole_bricks_alike_in_size_and_compact(sky, where):
+    rows = sky(where, hosts=4000)
+    points, bricks = regions.Points(rows.ra, rows.dec), np.bincount(rows.brick)
+    group = regions.bisect(points, rows.brick, bricks, levels=3)
+    sizes = np.bincount(group, bricks, 8)
+    assert len(group) == len(bricks) and sizes.sum() == 4000
+    assert (sizes > 4000 * 0.35**3 * 0.7).all() and (sizes < 4000 * 0.65**3 * 1.5).all()
+    coarser = regions.bisect(points, rows.brick, bricks, levels=2)
+    np.testing.assert_array_equal(group >> 1, coarser)
+    lost = regions.contacts(points, group[rows.brick], rows.host, 8, 180.0).sum()
+    shuffled = np.random.default_rng(0).permutation(group)[rows.brick]
+    assert lost < regions.contacts(points, shuffled, rows.host, 8, 180.0).sum() / 2

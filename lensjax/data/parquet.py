@@ -144,6 +144,7 @@ def _decode(batch: pa.RecordBatch, shard: Shard, first: int, shape: str) -> Bloc
         put = _put_npz if _is_bytes(column.type) else _put_plain
         for k, error in put(column, name, pixels[member], shape):
             undecoded.add(k)
+            pixels[member, k] = 0  # whatever was written before the fault was seen
             report(k, error.where, error.what, error.code)
         for cause in validate_planes(pixels[member]):
             if cause.row not in undecoded:

@@ -556,3 +556,31 @@ def test_files_of_the_independent_maker(open_parquet, tmp_path):
                 for band, name in enumerate(("image_g", "image_r", "image_z")):
                     np.testing.assert_array_equal(made.stamps[k, :, :, band], stored[name])
             assert made.table["theta_e_arcsec"][k] == np.float32(row.theta_e_arcsec)
+
+
+def test_blocks_come_in_order_and_what_cannot_be_decoded_is_zero(
+    small_set, open_parquet, packer, monkeypatch
+):
+    """As a Format promises: whoever measures a block needs no list of bad rows."""
+    monkeypatch.setattr(parquet_module, "BATCH_ROWS", 8)
+    blob = bytearray(small_set.columns["train"]["stamp_npz"][3])
+    blob[9_000] ^= 1  # a pixel: the CRC is of another
+    given = small_set.members(12)
+    given["image_r"] = given["image_r"][:63]
+    small_set.put(bytes(blob), 3)
+    small_set.put(packer(given), 12, column="ctrl_stamp_npz")
+    small_set.columns["train"]["stamp_npz"][17] = None
+    source = open_parquet(small_set.write())
+    (shard,), _ = source.form.list_split(source.filesystem, source.root, "train")
+    (piece,) = source.form.pieces(source.filesystem, shard)
+    blocks = list(source.form.blocks(source.filesystem, shard, piece))
+    assert [(block.first, block.pixels.shape[1]) for block in blocks] == [(0, 8), (8, 8), (16, 4)]
+    pixels = np.concatenate([block.pixels for block in blocks], axis=1)
+    for member, row in ((0, 3), (1, 12), (0, 17)):
+        assert not pixels[member, row].any()
+        assert pixels[1 - member, row].any()
+    for member, bad in ((0, (3, 17)), (1, (12,))):
+        sound = np.setdiff1d(np.arange(20), bad)
+        expected = small_set.pixels["train"][member][sound]
+        np.testing.assert_array_equal(pixels[member, sound], expected)
+    assert [row for block in blocks for row, _ in block.faults] == [3, 12, 17]

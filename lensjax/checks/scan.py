@@ -22,9 +22,8 @@ from lensjax.checks.measure import Difference, Measured, difference, measure, un
 from lensjax.checks.rows import Rows, Sets, of_files, of_sets
 from lensjax.checks.workers import run_tasks
 from lensjax.data.digests import keyed_hash, label_digest
-from lensjax.data.files import DAMAGE, REMEDY, FileSource
-from lensjax.data.formats import Format, Shard, finding
-from lensjax.data.parquet_files import damaged_rows
+from lensjax.data.files import REMEDY, FileSource
+from lensjax.data.formats import DAMAGE, Format, Shard, damage, finding
 from lensjax.data.record import compare
 from lensjax.data.rows import Stamps, stamps_of
 from lensjax.data.stamps import validate_planes
@@ -291,8 +290,7 @@ def _work(task: _Task) -> _Result:
                 result.differences.append((block.first, told))
             done = block.first + count
     except DAMAGE as error:
-        fault = finding(damaged_rows(error, done), task.shard.name)
-        result.damages.append((done, fault))
+        result.damages.append((done, damage(error, done, task.shard.name)))
     return result
 
 

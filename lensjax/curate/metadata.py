@@ -24,9 +24,9 @@ from lensjax.data import index
 from lensjax.data.bricks import brick_names
 from lensjax.data.columns import canonical
 from lensjax.data.files import bin_edges
-from lensjax.data.formats import Format, Shard, finding
+from lensjax.data.formats import Format, Shard, damaged_rows, finding
 from lensjax.data.parquet import ParquetFormat
-from lensjax.data.parquet_files import damaged_rows, open_shard
+from lensjax.data.parquet_files import open_shard
 from lensjax.data.paths import open_filesystem
 from lensjax.data.reading import inside
 from lensjax.data.rows import BINS, Coded, FileRows, read_rows

@@ -19,8 +19,8 @@ import numpy as np
 from lensjax import schema
 from lensjax.checks.scan import CHUNK_ROWS, Scan
 from lensjax.checks.workers import count_workers, run_tasks
-from lensjax.data.files import DAMAGE, FileSource
-from lensjax.data.formats import Format, Shard
+from lensjax.data.files import FileSource
+from lensjax.data.formats import DAMAGE, Format, Shard
 from lensjax.data.source import Source
 from lensjax.data.stamps import FILLS, MAX_ABS
 from lensjax.progress import progress_bar

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from lensjax.data.columns import NUMBER_COLUMNS, WORD_COLUMNS, Columns, bounded, canonical
-from lensjax.data.formats import Block, Shard
-from lensjax.data.parquet_files import damaged_rows, open_shard
+from lensjax.data.formats import Block, Shard, damaged_rows
+from lensjax.data.parquet_files import open_shard
 from lensjax.data.rows import Coded
 from lensjax.data.stampset import Finding
 from lensjax.schema import ExitCode, LensjaxError

@@ -17,15 +17,14 @@ import os
 import posixpath
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import schema
 from lensjax.data.digests import DigestMemo, combined, file_key, hash_file, keyed_hash
-from lensjax.data.formats import Format, Shard, finding
-from lensjax.data.parquet_files import damaged_rows
+from lensjax.data.formats import DAMAGE, Format, Shard, damage, finding
 from lensjax.data.paths import open_filesystem
 from lensjax.data.record import FILE as RECORD_FILE
 from lensjax.data.record import Record, load_record
@@ -39,7 +38,6 @@ from lensjax.data.rows import (
     stamp_table,
     stamps_of,
 )
-from lensjax.data.split_table import SplitManifest, content_digest
 from lensjax.data.stampset import (
     MEMORY_BUDGET_BYTES,
     Finding,
@@ -51,10 +49,12 @@ from lensjax.data.stampset import (
 from lensjax.progress import progress_bar
 from lensjax.schema import ExitCode, LensjaxError
 
+if TYPE_CHECKING:  # it needs pyarrow, which only those who have a split manifest do
+    from lensjax.data.split_table import SplitManifest
+
 log = logging.getLogger(__name__)
 
 REMEDY = "Correct or remove what is named, then run again"
-DAMAGE = (pa.ArrowException, OSError)  # what a format raises for a damaged file
 _COPY_ROWS = 128
 
 
@@ -118,7 +118,7 @@ class FileSource:
     def digest(self) -> str:
         """SHA-256, in hex, of what decides the stamps: names and bytes of all files, the format
         and what it was told, the split manifest."""
-        split = "" if self.manifest is None else content_digest(self.manifest)
+        split = "" if self.manifest is None else self.manifest.digest()
         told = f"{self.form!r}\n{split}\n{combined(self.file_digests())}"
         return hashlib.sha256(told.encode()).hexdigest()
 
@@ -255,7 +255,7 @@ class FileSource:
             for shard, start in zip(rows.shards, starts[:-1].tolist(), strict=True):
                 if not mine[start : start + shard.rows].any():
                     continue
-                done = 0
+                done, faults = 0, []
                 try:
                     for piece in self.form.pieces(self.filesystem, shard):
                         for block in self.form.blocks(self.filesystem, shard, piece):
@@ -263,15 +263,17 @@ class FileSource:
                             for row, fault in block.faults:
                                 if mine[start + row]:
                                     sound[start + row] = False
-                                    _report(fault, findings)
+                                    faults.append(fault)
                             for member, planes in enumerate(block.pixels):
                                 at = place[member, first : first + count]
                                 pixels[at[at >= 0]] = np.moveaxis(planes[at >= 0], 1, -1)
                             done = block.first + count
                             bar.update(count)
                 except DAMAGE as error:
-                    _report(finding(damaged_rows(error, done), shard.name), findings)
+                    faults.append(damage(error, done, shard.name))
                     sound[start + done : start + shard.rows] = False
+                for fault in faults:
+                    _report(fault, findings)
         return sound
 
     def _links(self) -> list[Finding]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from lensjax import schema
 from lensjax.data.stampset import Finding
-from lensjax.schema import ExitCode
+from lensjax.schema import ExitCode, LensjaxError
 
 CHECK = "stamps"  # the check that a reader's findings belong to, unless they say otherwise
 PAIR, LENS = "pair", "lens"  # kinds of row: stamp and control; a stamp with an arc alone
@@ -102,8 +102,8 @@ class Format(Protocol):
     def blocks(
         self, filesystem: fsspec.AbstractFileSystem, shard: Shard, rows: range
     ) -> Iterator[Block]:
-        """The rows of a piece, in order, every stamp decoded and validated. A damaged file ends
-        the iteration with an OSError or pyarrow's own error; faults of rows are in the blocks."""
+        """The rows of a piece, in order, every stamp decoded and validated. What ends the
+        iteration for the whole file is one of DAMAGE; faults of rows are in the blocks."""
         ...
 
 
@@ -128,3 +128,24 @@ def stamp_fault(
     where = f"{shard.name} row {row}" + (f" {band}" if band else "")
     where += " (control)" if control else ""
     return row, finding(message, where, severity=severity, code=code)
+
+
+DAMAGE = (OSError, LensjaxError)  # what a format raises of a file: damaged; or refused
+
+
+def damaged_rows(error: Exception, first_row: int) -> str:
+    """The message for a file whose beginning is sound and whose rows are not."""
+    if isinstance(error, LensjaxError):
+        return error.what
+    return f"truncated or damaged after row {first_row}: {one_line(error)}"
+
+
+def damage(error: Exception, first_row: int, name: str) -> Finding:
+    """Likewise the finding, of file `name`: refused, if that is what the reader did."""
+    code = error.code if isinstance(error, LensjaxError) else ExitCode.DATA_INVALID
+    return finding(damaged_rows(error, first_row), name, code=code)
+
+
+def one_line(error: Exception) -> str:
+    """What an exception says, short and on one line."""
+    return " ".join(str(error).split())[:200]

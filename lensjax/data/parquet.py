@@ -10,6 +10,7 @@ gzip around one), plain bytes of a fixed size, or lists of float32.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,11 +18,21 @@ from typing import ClassVar
 import fsspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lensjax import schema
 from lensjax.data import parquet_files
-from lensjax.data.formats import NUMBERS, WORDS, Block, Shard, finding, stamp_fault
-from lensjax.data.npz import read_npz
+from lensjax.data.formats import (
+    NUMBERS,
+    WORDS,
+    Block,
+    Shard,
+    damage,
+    finding,
+    one_line,
+    stamp_fault,
+)
+from lensjax.data.npz import damaged, read_npz
 from lensjax.data.npz_layout import Layout, decode_alike, learn
 from lensjax.data.parquet_files import DEPTH_COLUMN, PSF_COLUMNS, STAMP_COLUMNS
 from lensjax.data.stamps import MEMBERS, decode_into, shape_fault, validate_planes
@@ -32,6 +43,8 @@ BATCH_ROWS = 64  # 128 stamps, 6 MB: what is decoded stays in the processor's ca
 PIECE_ROWS = 1_024  # row groups are joined up to this many rows
 MAX_LAYOUTS = 16  # of npz blobs, by size
 _BANDS = len(schema.BANDS)
+_NUMBERS = (*NUMBERS, DEPTH_COLUMN, *PSF_COLUMNS)
+_WORDS = tuple(name for name in WORDS if name != "kind")
 
 
 @dataclass(frozen=True)
@@ -51,26 +64,23 @@ class ParquetFormat:
     ) -> tuple[dict[str, np.ndarray], list[Finding]]:
         """As Format.metadata; the columns of the stamps are not read."""
         try:
-            with parquet_files.open_shard(filesystem, shard.path) as file:
-                names = file.schema_arrow.names
-                wanted = [name for name in _wanted() if name in names]
-                table = file.read(columns=wanted, use_threads=False)
+            table = parquet_files.read_table(filesystem, shard.path, _NUMBERS, _WORDS)
             return _columns(table, shard), []
-        except (pa.ArrowException, OSError, ValueError) as error:
-            return {}, [finding(parquet_files.damaged_rows(error, 0), shard.name)]
         except LensjaxError as error:
-            return {}, [finding(error.what, shard.name)]
+            where = f"{shard.name} {error.where}".strip()
+            return {}, [finding(error.what, where, code=error.code)]
+        except (pa.ArrowException, OSError, ValueError) as error:
+            return {}, [damage(error, 0, shard.name)]
 
     def pieces(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[range]:
         """Row groups, small ones joined. One piece for a file whose footer cannot be read again:
         its blocks say so."""
         try:
-            with parquet_files.open_shard(filesystem, shard.path) as file:
-                sizes = [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
-        except (pa.ArrowException, OSError, ValueError):
+            groups = parquet_files.footer_of(filesystem, shard.path).groups
+        except (OSError, LensjaxError):
             return [range(shard.rows)]
         pieces, first, end = [], 0, 0
-        for size in sizes:
+        for size in (group.rows for group in groups):
             if end > first and end - first + size > PIECE_ROWS:
                 pieces.append(range(first, end))
                 first = end
@@ -80,29 +90,45 @@ class ParquetFormat:
     def blocks(
         self, filesystem: fsspec.AbstractFileSystem, shard: Shard, rows: range
     ) -> Iterator[Block]:
-        """As Format.blocks. Raises pyarrow's errors and OSError for damaged pages."""
-        with parquet_files.open_shard(filesystem, shard.path) as file:
+        """As Format.blocks. Raises OSError for damaged pages, LensjaxError for pages that are
+        refused and for other rows than the footer says."""
+        with _arrow_as_os_error(), parquet_files.open_shard(filesystem, shard.path) as file:
             groups, start = [], 0
-            for k in range(file.num_row_groups):
+            for k, group in enumerate(parquet_files.footer_of(filesystem, shard.path).groups):
                 if rows.start <= start < rows.stop:
                     groups.append(k)
-                start += file.metadata.row_group(k).num_rows
-            shape = (file.metadata.metadata or {}).get(parquet_files.SHAPE_KEY, b"").decode()
+                start += group.rows
+            parquet_files.check_columns(filesystem, shard.path, groups, STAMP_COLUMNS)
+            shape = _shape(file)
             first = rows.start
             for batch in file.iter_batches(
                 BATCH_ROWS, row_groups=groups, columns=list(STAMP_COLUMNS), use_threads=False
             ):
-                yield _decode(batch, shard, first, shape.replace(" ", ""))
+                if first + batch.num_rows > rows.stop:
+                    raise damaged(f"holds more than the {rows.stop} rows that it claims")
+                yield _decode(batch, shard, first, shape)
                 first += batch.num_rows
+            if first < rows.stop:
+                raise damaged(f"truncated: it ends after row {first}")
 
 
-def _wanted() -> list[str]:
-    return [*NUMBERS, *(name for name in WORDS if name != "kind"), DEPTH_COLUMN, *PSF_COLUMNS]
+@contextlib.contextmanager
+def _arrow_as_os_error() -> Iterator[None]:
+    """pyarrow's own errors are OSErrors to whoever reads blocks, and so does not need pyarrow."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise OSError(one_line(error)) from error
+
+
+def _shape(file: pq.ParquetFile) -> str:
+    """What the file's metadata say that plain stamps are, a key of RAW_SHAPES; empty without."""
+    given = (file.metadata.metadata or {}).get(parquet_files.SHAPE_KEY, b"")
+    return given.decode("utf-8", "replace").replace(" ", "")
 
 
 def _columns(table: pa.Table, shard: Shard) -> dict[str, np.ndarray]:
-    """Columns of one shard under the names of formats. Raises LensjaxError for words where
-    numbers are expected."""
+    """Columns of one shard under the names of formats."""
     psf = next((name for name in PSF_COLUMNS if name in table.column_names), "")
     source = {"psf_fwhm_arcsec": psf, "psf_depth": DEPTH_COLUMN}
     columns: dict[str, np.ndarray] = {}
@@ -111,11 +137,7 @@ def _columns(table: pa.Table, shard: Shard) -> dict[str, np.ndarray]:
         if given not in table.column_names:
             columns[name] = np.full(shard.rows, absent)
             continue
-        try:
-            column = table[given].cast(pa.float64(), safe=False)
-        except pa.ArrowException as error:
-            what = f"column {given!r} is {table[given].type}, expected numbers"
-            raise LensjaxError(ExitCode.DATA_INVALID, what) from error
+        column = table[given].cast(pa.float64(), safe=False)
         columns[name] = column.to_numpy(zero_copy_only=False)
     for name, absent in WORDS.items():
         if name in table.column_names:

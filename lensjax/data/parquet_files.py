@@ -10,19 +10,31 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import math
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from typing import BinaryIO, cast
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import schema
-from lensjax.data.formats import Shard, finding
+from lensjax.data.formats import Shard, finding, one_line
+from lensjax.data.parquet_footer import (
+    MAX_FOOTER_BYTES,
+    MAX_LIST,
+    Footer,
+    check_rows,
+    read_footer,
+)
+from lensjax.data.parquet_pages import check_pages
 from lensjax.data.rows import BAND_SET
 from lensjax.data.stampset import Finding
+from lensjax.schema import ExitCode, LensjaxError
 
 STAMP_COLUMNS = ("stamp_npz", "ctrl_stamp_npz")  # the stamp, and its control
 PSF_COLUMNS = ("psf_fwhm_arcsec", "psf_fwhm_used_r")  # either; the first that is there
@@ -31,6 +43,9 @@ SHAPE_KEY = b"stamp_shape"  # file metadata: what raw bytes and flat lists are, 
 RAW_SHAPES = {"3,64,64": (3, 64, 64), "64,64,3": (64, 64, 3)}
 _BAND_METADATA = (b"bands", b"bandset", b"band_order")
 _BUFFER_BYTES = 2**20  # streams pages: a row group of many GB is never in memory at once
+_HEADER_BLOCK_BYTES = 2**14  # of a remote file, fetched for each page header
+_STAMP_ROW_BYTES = 256  # a file with stamps holds no more rows than this many bytes each
+_MAX_WORD = 255  # characters
 
 
 def list_split(
@@ -48,7 +63,7 @@ def list_split(
         name = posixpath.basename(entry["name"].rstrip("/"))
         if entry["type"] == "file" and name.endswith(".parquet"):
             parquet += 1
-            shard = _inspect(filesystem, entry["name"], split, entry["size"])
+            shard = _inspect(filesystem, entry["name"], split)
             (shards if isinstance(shard, Shard) else findings).append(shard)
         elif name:
             harmless = entry["type"] == "file" and (name == "_SUCCESS" or name.startswith("."))
@@ -63,55 +78,144 @@ def list_split(
     return shards, findings
 
 
+def footer_of(filesystem: fsspec.AbstractFileSystem, path: str) -> Footer:
+    """The footer of the file at `path`, remembered while the file does not change. Raises as
+    `read_footer`."""
+    return _footer_of(filesystem, path, filesystem.ukey(path))
+
+
+@functools.lru_cache(maxsize=8)
+def _footer_of(filesystem: fsspec.AbstractFileSystem, path: str, content: str) -> Footer:
+    del content  # tells a changed file from the one remembered
+    with filesystem.open(path, "rb") as handle:
+        return read_footer(cast(BinaryIO, handle))
+
+
 @contextlib.contextmanager
-def open_shard(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[pq.ParquetFile]:
-    """The Parquet file at `path`, read in pages, page checksums verified where written."""
+def open_shard(
+    filesystem: fsspec.AbstractFileSystem, path: str, words: Collection[str] = ()
+) -> Iterator[pq.ParquetFile]:
+    """The Parquet file at `path`, read in pages, page checksums verified where written; columns of
+    `words` as dictionaries. Its footer is checked, its pages are not: see `check_columns`. Of its
+    metadata, `row_group(k).column(j)` must not be asked for: see `parquet_footer`.
+
+    Raises LensjaxError as `footer_of`; pyarrow's errors, OSError and ValueError for what pyarrow
+    finds wrong with the footer."""
+    footer_of(filesystem, path)
     local = isinstance(filesystem, LocalFileSystem)
     with contextlib.ExitStack() as stack:
         handle = path if local else stack.enter_context(filesystem.open(path, "rb"))
         yield stack.enter_context(
             pq.ParquetFile(  # not mapped: pages of a large file would count as our memory
                 handle,
+                read_dictionary=list(words),
                 buffer_size=_BUFFER_BYTES,
                 pre_buffer=False,  # the default reads a whole row group ahead
+                thrift_string_size_limit=MAX_FOOTER_BYTES,
+                thrift_container_size_limit=MAX_LIST,
                 page_checksum_verification=True,
+                arrow_extensions_enabled=False,
             )
         )
 
 
-def _inspect(
-    filesystem: fsspec.AbstractFileSystem, path: str, split: str, size: int
-) -> Shard | Finding:
+def check_columns(
+    filesystem: fsspec.AbstractFileSystem,
+    path: str,
+    groups: Iterable[int],
+    columns: Collection[str],
+) -> None:
+    """Raises LensjaxError as `check_pages` does, which see: before pages are read."""
+    footer = footer_of(filesystem, path)
+    options = {} if isinstance(filesystem, LocalFileSystem) else {"block_size": _HEADER_BLOCK_BYTES}
+    with filesystem.open(path, "rb", **options) as handle:
+        check_pages(cast(BinaryIO, handle), footer, groups, columns)
+
+
+def read_table(
+    filesystem: fsspec.AbstractFileSystem,
+    path: str,
+    numbers: Collection[str],
+    words: Collection[str],
+) -> pa.Table:
+    """Those of the columns `numbers` and `words` that the file has, whole.
+
+    Raises LensjaxError, `where` naming a row: DATA_INVALID for a column that is there twice or of
+    another kind and for words beyond 255 characters; and as `open_shard` and `check_columns`."""
+    with open_shard(filesystem, path) as file:
+        kinds = file.schema_arrow
+        names = [name for name in kinds.names if name in (*numbers, *words)]
+        for name in names:
+            if names.count(name) > 1:
+                raise LensjaxError(ExitCode.DATA_INVALID, f"column {name!r} is there twice")
+            kind = kinds.field(name).type
+            test, expected = (_is_number, "numbers") if name in numbers else (_is_word, "text")
+            if not test(kind):
+                what = f"column {name!r} is {_short(kind)}, expected {expected}"
+                raise LensjaxError(ExitCode.DATA_INVALID, what)
+        check_columns(filesystem, path, range(file.num_row_groups), names)
+    text = [name for name in names if name in words and _is_text(kinds.field(name).type)]
+    with open_shard(filesystem, path, text) as file:
+        table = file.read(columns=names, use_threads=False)
+        if table.num_rows != file.metadata.num_rows:
+            what = f"holds {table.num_rows} rows, and claims {file.metadata.num_rows}"
+            raise LensjaxError(ExitCode.DATA_INVALID, what)
+    for k, name in enumerate(names):
+        if pa.types.is_dictionary(table[name].type):
+            table = table.set_column(k, name, _plain_words(table[name], name))
+    return table
+
+
+def _plain_words(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """A column of dictionaries as plain text, no longer than text of rows is."""
+    first, parts = 0, []
+    for part in column.chunks:
+        words = part.dictionary.to_pylist()
+        long = [k for k, word in enumerate(words) if len(word or "") > _MAX_WORD]
+        rows = np.flatnonzero(np.isin(part.indices.to_numpy(zero_copy_only=False), long))
+        if len(rows):
+            what = f"column {name!r} is longer than {_MAX_WORD} characters"
+            raise LensjaxError(ExitCode.DATA_INVALID, what, f"row {first + rows[0]}")
+        parts.append(part.dictionary_decode())
+        first += len(part)
+    return pa.chunked_array(parts, column.type.value_type)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
+    return any(test(kind) for test in tests)
+
+
+def _is_word(kind: pa.DataType) -> bool:
+    return _is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _inspect(filesystem: fsspec.AbstractFileSystem, path: str, split: str) -> Shard | Finding:
     """The shard at `path`, or the first thing wrong with it, judged by its footer."""
     name = posixpath.join(split, posixpath.basename(path))
     try:
         with open_shard(filesystem, path) as file:
             columns, rows = file.schema_arrow, file.metadata.num_rows
             metadata = file.metadata.metadata or {}
-    except (pa.ArrowException, OSError, ValueError) as error:
-        return finding(_unreadable(filesystem, path, size, error), name)
+            check_rows(footer_of(filesystem, path), _STAMP_ROW_BYTES)
+    except LensjaxError as error:
+        return finding(error.what, name, code=error.code)
+    except (pa.ArrowException, ValueError) as error:
+        return finding(f"damaged footer: {one_line(error)}", name)
+    except OSError as error:  # pyarrow's word for a damaged footer too
+        what = f"cannot be read: {error.strerror}" if error.strerror else "damaged footer: "
+        return finding(what if error.strerror else what + one_line(error), name)
     if not rows:
         return finding("0 rows", name)
     if message := _schema_fault(columns, metadata):
         return finding(message, name)
     return Shard(path, name, split, rows, _words_of_schema(columns.names))
-
-
-def _unreadable(
-    filesystem: fsspec.AbstractFileSystem, path: str, size: int, error: Exception
-) -> str:
-    if not size:
-        return "truncated (0 bytes)"
-    try:
-        begins = filesystem.cat_file(path, start=0, end=4)
-    except OSError as why:
-        return f"cannot be read: {why}"
-    if begins != b"PAR1":
-        return "not a Parquet file"
-    ends = filesystem.cat_file(path, start=max(0, size - 4), end=size)
-    if ends != b"PAR1":
-        return f"truncated ({size} bytes, no footer)"
-    return f"damaged footer: {_one_line(error)}"
 
 
 def _words_of_schema(names: list[str]) -> tuple[str, ...]:
@@ -125,6 +229,8 @@ def _schema_fault(columns: pa.Schema, metadata: dict[bytes, bytes]) -> str:
     for name in STAMP_COLUMNS:
         if name not in columns.names:
             return f"column {name!r} is missing{_nearest(name, columns.names)}"
+        if columns.names.count(name) > 1:
+            return f"column {name!r} is there twice"
         if message := _stamp_type_fault(name, columns.field(name).type, metadata):
             return message
     for key in _BAND_METADATA:
@@ -175,10 +281,5 @@ def _nearest(name: str, names: list[str]) -> str:
     return f" (nearest: {near[0]!r})" if near else ""
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
-
-
-def damaged_rows(error: Exception, first_row: int) -> str:
-    """The message for a file whose footer is sound and whose pages are not."""
-    return f"truncated or damaged after row {first_row}: {_one_line(error)}"
+def _short(kind: pa.DataType) -> str:
+    return str(kind)[:100]

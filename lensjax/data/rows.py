@@ -33,6 +33,7 @@ USUAL = (  # columns that the checks need to prove anything
     "brickname", "ra", "dec", "theta_e_arcsec", "arc_snr", "psf_fwhm_arcsec", "psf_depth",
 )  # fmt: skip
 _NEEDED = (*USUAL[1:], *BINS)  # numbers that a file has in every row or none
+_SINGLE = tuple(name for name in NUMBERS if schema.TABLE_COLUMNS.get(name) == "f4")
 _CODED = ("brickname", "region_split", "bandset", "kind")  # words that recur
 
 
@@ -170,7 +171,6 @@ def _row_findings(rows: FileRows) -> list[Finding]:
             "arc_snr": (x["arc_snr"] < 0, "negative"),
             "arc_snr_shot": (x["arc_snr_shot"] < 0, "negative"),
             "psf_fwhm_arcsec": (x["psf_fwhm_arcsec"] <= 0, "not positive"),
-            "psf_depth": (np.isinf(x["psf_depth"]), "not finite"),
             "pixel_scale_arcsec": (~(x["pixel_scale_arcsec"] > 0), "not positive"),
             "is_control": (
                 rows.kinds(PAIR) & (x["is_control"] != 0),
@@ -185,6 +185,9 @@ def _row_findings(rows: FileRows) -> list[Finding]:
         unknown[name] &= rows.kinds(PAIR, LENS)
     found = [(name, bad, what) for name, (bad, what) in tests.items()]
     found += [(name, bad, "expected a number") for name, bad in unknown.items()]
+    for name in _SINGLE:
+        beyond = np.abs(x[name]) > np.finfo(np.float32).max
+        found.append((name, beyond, "not finite in single precision"))
     findings = []
     for name, bad, what in found:
         for index in np.flatnonzero(bad):

@@ -24,6 +24,7 @@ import numpy as np
 from lensjax import schema
 from lensjax.data.stamps import validate
 from lensjax.data.stampset import Finding, StampSet, build_table, canonical
+from lensjax.data.versions import require_safe
 from lensjax.progress import progress_bar
 from lensjax.schema import ExitCode, LensjaxError
 
@@ -138,7 +139,8 @@ def _open_simulated(data: Any, population: Any) -> Source:
 
 
 def _open_files(name: str, data: Any) -> Source:
-    # pyarrow, fsspec, astropy and h5py are for those who read files
+    # pyarrow, astropy and h5py are for those who read files
+    require_safe("pyarrow", "26", "older versions run code from hostile Parquet files")
     from lensjax.data.files import FileSource
     from lensjax.data.kinds import format_of
 

@@ -63,6 +63,10 @@ class SplitManifest:
     def __len__(self) -> int:
         return len(self.row)
 
+    def digest(self) -> str:
+        """`content_digest` of it."""
+        return content_digest(self)
+
     def where(self, index: int) -> str:
         """File and row of an entry, for messages."""
         return f"{self.file.names[self.file.code[index]]} row {self.row[index]}"

@@ -9,8 +9,9 @@ protocol's confidence, resamples and seed.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from lensjax.gates import statistics
 from lensjax.gates.arrays import Arrays, Evaluation
 from lensjax.gates.gate import Finding, GateError
+from lensjax.gates.permutations import Units, permuted_labels
 from lensjax.gates.protocol import Protocol
 from lensjax.gates.statistics import Clusters, Estimate, Sample, Statistic
 
@@ -62,10 +64,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Case:
-    """One run under one protocol."""
+    """One run under one protocol. `probed` holds what probes found, by name: each is made once."""
 
     protocol: Protocol
     evaluation: Evaluation
+    probed: dict[str, Finding] = field(default_factory=dict)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -86,6 +89,17 @@ class Case:
     def fit(self) -> Rows:
         """Val rows of the run's manifest: what probes are fitted on."""
         return Rows(self.evaluation.val).select(self.evaluation.val["in_manifest"])
+
+    @cached_property
+    def permuted(self) -> list[tuple[np.ndarray, Units]]:
+        """Labels of the fit and of the judged test rows, permuted: int8 [permutations, n] and what
+        was exchanged. The same for the null of every probe: drawing costs more than a fit."""
+        rng, count = self.rng("permutations"), self.protocol.probes["permutations"]
+        return [permuted_labels(rows, count, rng) for rows in (self.fit, self.test)]
+
+    def rng(self, name: str) -> np.random.Generator:
+        """The random numbers of what is called `name`, by the protocol's seed."""
+        return np.random.default_rng([self.protocol.intervals["seed"], zlib.crc32(name.encode())])
 
     @cached_property
     def clusters(self) -> Clusters:

@@ -9,10 +9,12 @@ labels within bricks, or over all bricks where a brick has one label.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lensjax.gates.case import Rows
+if TYPE_CHECKING:  # Case holds permuted labels
+    from lensjax.gates.case import Rows
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ labels, cross-validated on test, and scored on the rows it was fitted on (the ol
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from scipy.stats import rankdata
 from lensjax.gates.case import Case, Rows
 from lensjax.gates.gate import Finding, GateError
 from lensjax.gates.logistic import Design, fit, host_folds, one_step
-from lensjax.gates.permutations import permuted_labels
 from lensjax.gates.statistics import auroc
 
 CONSTANT = "constant features"
@@ -29,25 +27,20 @@ _AT_ONCE = 64  # permutations; 999 of 20,000 rows together would take half a GB
 def probe(
     name: str, case: Case, of_fit: np.ndarray, of_test: np.ndarray, floor: float = 0.0
 ) -> Finding:
-    """Fit on val, score on test; `name` seeds folds and permutations.
+    """Fit on val, score on test; `name` seeds the folds.
 
     of_fit, of_test: finite float64 [n, k]. Columns that vary by less than `floor` hold nothing;
     with none left the probe is undecided, never 0.5. Raises GateError for one class.
     """
-    rng = probe_rng(name, case)
+    rng = case.rng(name)
     design, strength, scores = fitted(case, of_fit, of_test, floor, rng)
     if scores is None:
         return case.finding(None, undecided=CONSTANT)
     detail = {"c": strength, "features": design.width, "fit_rows": len(case.fit)}
     detail |= _beside(case, of_test, strength, floor, rng)
     estimate = case.auroc(scores)
-    detail["null"] = _null(case, design, of_test, strength, estimate.value, rng)
+    detail["null"] = _null(case, design, of_test, strength, estimate.value)
     return case.finding(estimate, bars=_fit_bars(name, case), detail=detail)
-
-
-def probe_rng(name: str, case: Case) -> np.random.Generator:
-    """The random numbers of the probe `name`: of its folds first, then of its null."""
-    return np.random.default_rng([case.protocol.intervals["seed"], zlib.crc32(name.encode())])
 
 
 def fitted(
@@ -128,20 +121,13 @@ def _beside(
 
 
 def _null(
-    case: Case,
-    design: Design,
-    of_test: np.ndarray,
-    strength: float,
-    value: float,
-    rng: np.random.Generator,
+    case: Case, design: Design, of_test: np.ndarray, strength: float, value: float
 ) -> dict[str, Any]:
     """The probe refitted (one step) and scored under permuted labels, on both splits."""
-    count = case.protocol.probes["permutations"]
-    of_fit, units = permuted_labels(case.fit, count, rng)
-    on_test, test_units = permuted_labels(case.test, count, rng)
+    (of_fit, units), (on_test, test_units) = case.permuted
     features = np.ascontiguousarray(design.apply(of_test).T)
     aucs = []
-    for start in range(0, count, _AT_ONCE):
+    for start in range(0, len(of_fit), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
         scores = one_step(design, of_fit[some], strength) @ features
         aucs.append(row_aurocs(scores, on_test[some]))
@@ -164,13 +150,17 @@ def null_summary(aucs: np.ndarray, value: float) -> dict[str, Any]:
 
 
 def row_aurocs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """AUROC of each row of scores against its row of labels, mid-ranks: [m, n] -> [m]."""
-    n = labels.shape[1]
-    n_pos = labels.sum(axis=1, dtype=float)
-    order = np.argsort(scores, axis=1)
-    ranks = np.take_along_axis(labels, order, axis=1) @ np.arange(1.0, n + 1)
-    ordered = np.take_along_axis(scores, order, axis=1)
-    tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
-    if tied.any():  # mid-ranks take three times as long
+    """AUROC of each row of scores against its row of labels, mid-ranks: [m, n] -> [m].
+
+    The label stands in the last bit of the score, so that plain sorting carries it along, which is
+    twice as fast as to sort row numbers.
+    """
+    bits = (scores + 0.0).view(np.int64)
+    rising = np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits)  # as integers in the same order
+    ordered = np.sort((rising & ~np.int64(1)) | labels, axis=1)
+    n, n_pos = labels.shape[1], labels.sum(axis=1, dtype=float)
+    ranks = (ordered & 1) @ np.arange(1.0, n + 1)
+    tied = (ordered[:, 1:] >> 1 == ordered[:, :-1] >> 1).any(axis=1)  # or nearly: by mid-ranks
+    if tied.any():
         ranks[tied] = (rankdata(scores[tied], axis=1) * labels[tied]).sum(axis=1)
     return (ranks - n_pos * (n_pos + 1) / 2) / (n_pos * (n - n_pos))

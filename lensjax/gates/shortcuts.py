@@ -20,7 +20,7 @@ from lensjax.gates.arrays import RESIDUAL
 from lensjax.gates.case import Case, Rows
 from lensjax.gates.gate import Finding, GateError
 from lensjax.gates.logistic import widened
-from lensjax.gates.probes import CONSTANT, fitted, null_summary, probe, probe_rng
+from lensjax.gates.probes import CONSTANT, fitted, null_summary, probe
 from lensjax.gates.statistics import auroc
 
 TAUTOLOGY = "tautology"
@@ -122,7 +122,7 @@ def radial_lr(case: Case) -> Finding:
 def brick(case: Case) -> Finding:
     """Bricks do not recur between splits: within test, hosts are halved at random, and a row's
     score is the label mean of its brick in the other half."""
-    label, rng = case.test["label"], probe_rng("brick", case)
+    label, rng = case.test["label"], case.rng("brick")
     first, host, home, half = _halves(case.test, rng)
     scores = mean_of_other_half(label, home, half)
     if np.ptp(scores) < 1e-12:
@@ -141,13 +141,13 @@ def shortcut_scores(name: str, case: Case) -> np.ndarray | str:
     """What the gate `name` ranks the test rows by, float64 [n]; or why there is nothing to rank
     them by. Raises GateError for arrays that it cannot use."""
     if name == "brick":
-        _, _, home, half = _halves(case.test, probe_rng(name, case))
+        _, _, home, half = _halves(case.test, case.rng(name))
         scores = mean_of_other_half(case.test["label"], home, half)
         return scores if np.ptp(scores) >= 1e-12 else CONSTANT
     if name == "radial_lr_auc":
         residual = case.manifest["preprocessing"] == RESIDUAL
         return TAUTOLOGY if residual else shortcut_scores("radial_lr_auc_raw", case)
-    _, _, scores = fitted(case, *PROBES[name](case), probe_rng(name, case))
+    _, _, scores = fitted(case, *PROBES[name](case), case.rng(name))
     return CONSTANT if scores is None else scores
 
 
@@ -176,7 +176,9 @@ def mean_of_other_half(label: np.ndarray, brick: np.ndarray, half: np.ndarray) -
 
 
 def _probe(name: str, case: Case) -> Finding:
-    return probe(name, case, *PROBES[name](case))
+    if name not in case.probed:
+        case.probed[name] = probe(name, case, *PROBES[name](case))
+    return case.probed[name]
 
 
 SHORTCUTS: dict[str, Callable[[Case], Finding]] = {

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from lensjax.gates.protocol import Protocol, load_protocol, parse_protocol
 from tests.gates.synthetic import write_evaluation
@@ -20,6 +21,13 @@ def strict() -> Iterator[None]:
     """Warnings are errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Of BLAS, as a judgement has it; several, on a busy machine, wait for each other."""
+    with threadpool_limits(limits=1, user_api="blas"):
         yield
 
 

@@ -21,7 +21,7 @@ import pyarrow.csv as pacsv
 
 from lensjax.data.columns import NUMBER_COLUMNS, WORD_COLUMNS, Columns, bounded, canonical
 from lensjax.data.formats import Block, Shard, damaged_rows
-from lensjax.data.parquet_files import open_shard
+from lensjax.data.parquet_files import open_shard, read_table
 from lensjax.data.rows import Coded
 from lensjax.data.stampset import Finding
 from lensjax.schema import ExitCode, LensjaxError
@@ -47,6 +47,8 @@ class MetadataTable:
         try:
             read = _read_parquet if path.endswith(".parquet") else _read_csv
             table = read(filesystem, path)
+        except LensjaxError as error:
+            raise LensjaxError(error.code, error.what, f"{self._name} {error.where}") from error
         except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
             self._refuse(damaged_rows(error, 0))
         self._numbers = {canonical(x): self._floats(table, x) for x in _of(table, _NUMBERS)}
@@ -102,7 +104,6 @@ class MetadataTable:
 
     def files(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[str]:
         """The table."""
-        del filesystem
         return [shard.path]
 
     def pieces(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[range]:
@@ -128,7 +129,9 @@ def _known(names: list[str]) -> list[str]:
 
 def _read_parquet(filesystem: fsspec.AbstractFileSystem, path: str) -> pa.Table:
     with open_shard(filesystem, path) as file:
-        return file.read(columns=_known(file.schema_arrow.names), use_threads=False)
+        known = _known(file.schema_arrow.names)
+    numbers = [name for name in known if canonical(name) in _NUMBERS]
+    return read_table(filesystem, path, numbers, [name for name in known if name not in numbers])
 
 
 def _read_csv(filesystem: fsspec.AbstractFileSystem, path: str) -> pa.Table:

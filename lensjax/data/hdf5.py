@@ -112,7 +112,6 @@ class Hdf5Format:
 
     def pieces(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[range]:
         """As Format.pieces."""
-        del filesystem
         return blocks.pieces(shard.rows)
 
     def blocks(

@@ -37,7 +37,8 @@ class MetadataTable:
     """The table at `path`, as a Format of one shard that has no stamps.
 
     Raises:
-        LensjaxError: exit 10 for a damaged table, and for words where numbers are expected.
+        LensjaxError: exit 10 for a damaged table, and for words where numbers are expected; 17
+            for sizes that are not true.
     """
 
     name: ClassVar[str] = "table"
@@ -48,10 +49,11 @@ class MetadataTable:
             read = _read_parquet if path.endswith(".parquet") else _read_csv
             table = read(filesystem, path)
         except LensjaxError as error:
-            raise LensjaxError(error.code, error.what, f"{self._name} {error.where}") from error
+            where = f"{self._name} {error.where}".strip()
+            raise LensjaxError(error.code, error.what, where, "Mend the table") from error
         except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
             self._refuse(damaged_rows(error, 0))
-        self._numbers = {canonical(x): self._floats(table, x) for x in _of(table, _NUMBERS)}
+        self._numbers = {canonical(x): _floats(table[x]) for x in _of(table, _NUMBERS)}
         self._words = {x: _texts(table[x]) for x in _of(table, _WORDS)}
         self._rows = table.num_rows
 
@@ -59,12 +61,6 @@ class MetadataTable:
         raise LensjaxError(
             ExitCode.DATA_INVALID, what, f"{self._name} {where}".strip(), "Mend the table"
         )
-
-    def _floats(self, table: pa.Table, name: str) -> np.ndarray:
-        try:
-            return table[name].cast(pa.float64(), safe=False).to_numpy()
-        except pa.ArrowException:
-            self._refuse(f"column {name!r} is {table[name].type}, expected numbers")
 
     def list_split(
         self, filesystem: fsspec.AbstractFileSystem, root: str, split: str
@@ -150,6 +146,11 @@ def _read_csv(filesystem: fsspec.AbstractFileSystem, path: str) -> pa.Table:
 
 def _of(table: pa.Table, names: tuple[str, ...]) -> list[str]:
     return [name for name in table.column_names if canonical(name) in names]
+
+
+def _floats(column: pa.ChunkedArray) -> np.ndarray:
+    """float64 [n], NaN where null."""
+    return column.cast(pa.float64(), safe=False).to_numpy()
 
 
 def _texts(column: pa.ChunkedArray) -> pa.StringArray:

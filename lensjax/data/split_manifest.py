@@ -18,14 +18,15 @@ import os
 import uuid
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lensjax import schema
-from lensjax.data.parquet_plain import check_plain, column_names, metadata_keys, read_footer
+from lensjax.data.parquet_files import check_columns, footer_of, open_shard
+from lensjax.data.parquet_footer import check_rows
 from lensjax.data.paths import open_filesystem
 from lensjax.data.rows import Coded
 from lensjax.data.split_table import (
@@ -59,6 +60,7 @@ _TEXT = ("task_id", "lrg_id")  # mostly different in every row: stored plain
 _RECUR = [name for name, kind in _COLUMNS.items() if kind == _WORD and name not in _TEXT]
 _ROW_BYTES = 20  # of row, ra and dec, stored plain: fewer bytes hold no row
 _GROUP_ROWS = 2**17
+_UNCOMPRESSED = 0  # Parquet's name for it
 _FIELDS = (*Asked.__dataclass_fields__, "format", "rows", "digest")
 
 
@@ -125,26 +127,20 @@ def read(path: str) -> SplitManifest:
     filesystem, inside = open_filesystem(path)
     known: dict[str, dict[str, int]] = {name: {} for name in _RECUR}
     try:
-        with filesystem.open(inside, "rb") as opened:
-            handle = cast(BinaryIO, opened)
-            footer = read_footer(handle)
-            if KEY not in metadata_keys(footer):
-                _invalid("is no split manifest", path)
-            if (found := column_names(footer)) != list(_COLUMNS):
-                _invalid(f"has the columns {found}, expected {list(_COLUMNS)}"[:500], path)
-            check_plain(handle, footer)
-            size = handle.seek(0, os.SEEK_END)
-            with pq.ParquetFile(
-                handle,
-                read_dictionary=[*_TEXT, *_RECUR],
-                pre_buffer=False,
-                page_checksum_verification=True,
-            ) as file:
-                told = _told(file, size, path)
-                groups = range(file.num_row_groups)
-                parts = [_part(file.read_row_group(k), known, size, path) for k in groups]
+        footer = footer_of(filesystem, inside)
+        with open_shard(filesystem, inside) as file:
+            told = _told(file, path)
+        check_rows(footer, _ROW_BYTES)
+        groups = range(len(footer.groups))
+        if any(chunk.codec != _UNCOMPRESSED for k in groups for chunk in footer.groups[k].chunks):
+            _refused("is compressed", path)
+        check_columns(filesystem, inside, groups, _COLUMNS)
+        with open_shard(filesystem, inside, [*_TEXT, *_RECUR]) as file:
+            parts = [_part(file.read_row_group(k), known, footer.size, path) for k in groups]
     except LensjaxError as error:
-        raise LensjaxError(error.code, error.what, error.where or path, REMEDY) from error
+        raise LensjaxError(
+            error.code, error.what, error.where or path, error.remedy or REMEDY
+        ) from error
     except (pa.ArrowException, OSError, ValueError) as error:
         _invalid(f"cannot be read: {' '.join(str(error).split())[:200]}", path)
     digest, asked = told.pop("digest"), Asked(**told)
@@ -161,14 +157,17 @@ def _invalid(what: str, where: str) -> NoReturn:
     raise LensjaxError(ExitCode.DATA_INVALID, what, where, REMEDY)
 
 
-def _told(file: pq.ParquetFile, size: int, path: str) -> dict[str, Any]:
-    """What the footer says, once it fits the file: the fields of Asked, and `digest`."""
+def _told(file: pq.ParquetFile, path: str) -> dict[str, Any]:
+    """What the footer says, once it is that of a manifest: the fields of Asked, and `digest`."""
     footer = file.metadata
-    for column, (name, kind) in zip(file.schema_arrow, _COLUMNS.items(), strict=True):
-        if column.name != name or column.type != kind:
-            _invalid(f"column {column.name} is {column.type}, expected {kind}", path)
-    if footer.num_rows * _ROW_BYTES > size:
-        _refused(f"claims {footer.num_rows} rows in {size} bytes", path)
+    if not is_split_manifest(footer.metadata):
+        _invalid("is no split manifest", path)
+    if file.schema_arrow.names != list(_COLUMNS):
+        _invalid(f"has the columns {file.schema_arrow.names}, expected {list(_COLUMNS)}", path)
+    for column, kind in zip(file.schema_arrow, _COLUMNS.values(), strict=True):
+        stored = pa.string() if kind == _WORD else kind
+        if column.type != stored:
+            _invalid(f"column {column.name} is {column.type}, expected {stored}", path)
     told = _parsed(footer.metadata[KEY], path)
     if told.pop("rows") != footer.num_rows:
         _invalid(f"holds {footer.num_rows} rows, and says otherwise", path)

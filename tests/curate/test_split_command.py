@@ -273,6 +273,12 @@ def test_a_table_that_is_none(run, tmp_path, content, words):
     assert code == 10 and "table.csv" in error and words in error
 
 
+def test_words_where_numbers_are_expected(run, tmp_path):
+    pq.write_table(pa.table({"ra": ["one"], "dec": [2.0]}), tmp_path / "table.parquet")
+    code, _, error, _ = run(tmp_path / "table.parquet")
+    assert code == 10 and "column 'ra' is string, expected numbers" in error
+
+
 def test_proportions_that_cannot_be_end_in_words_and_no_file(run, columns, write_root, tmp_path):
     given = columns(hosts=400)
     given["brickname"] = np.where(given["dec"] > 1.0, "big", given["brickname"])  # 3 hosts of 4

@@ -22,6 +22,7 @@ from lensjax.schema import ExitCode, LensjaxError
 MAX_PAGE_BYTES = 2**27  # 1,024 rows, which is how many pyarrow may put into one, of 128 KiB
 MAX_HEADER_BYTES = 2**16  # of a page; smallest and largest value are in it
 SMALL_BYTES = 5 * 2**18  # pages of up to this size may be packed by any factor: 1 MiB is usual
+MAX_VALUE_BYTES = 2**18  # of a word in a dictionary, which every row of a batch may repeat
 MAX_FACTOR = 16  # by which larger pages of words and stamps unpack; stamps hardly pack at all
 _MAX_LEAVES = 16 * 3 * 64 * 64  # of a row: numbers of a list that may still be a stamp
 _HEAD_BYTES = 512  # most page headers are smaller
@@ -138,8 +139,8 @@ def _check_page(page: _Page, chunk: Chunk) -> None:
 
 
 def _check_dictionary(handle: BinaryIO, page: _Page, codec: int) -> None:
-    """No word of a large dictionary is so long that a few rows of it fill the memory."""
-    if page.plain <= SMALL_BYTES:
+    """No value of a dictionary is so long that a few rows of it fill the memory."""
+    if page.plain <= MAX_VALUE_BYTES:
         return
     handle.seek(page.begin)
     data = handle.read(page.packed)
@@ -154,5 +155,5 @@ def _check_dictionary(handle: BinaryIO, page: _Page, codec: int) -> None:
     for _ in range(page.values):
         length = int.from_bytes(view[at : at + 4], "little")
         at += 4 + length
-        if length > SMALL_BYTES or at > len(view):
+        if length > MAX_VALUE_BYTES or at > len(view):
             raise refused(f"its dictionary has a value of {length} bytes")

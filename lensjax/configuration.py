@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 from ml_collections import ConfigDict as Config
 
 from lensjax import schema
+from lensjax.data.npz import is_pickle
 from lensjax.data.prepared import READERS, resolve_reader
 from lensjax.data.source import SIMULATED, SOURCES
 from lensjax.schema import ExitCode, LensjaxError
@@ -287,7 +288,7 @@ def _refuse_pickle(path: Path) -> None:
             head = file.read(2)
     except OSError as error:
         usage(f"cannot be read: {error.strerror}", str(path))
-    if path.suffix in (".pkl", ".pickle") or (head[:1] == b"\x80" and head[1:] in b"\2\3\4\5"):
+    if path.suffix in (".pkl", ".pickle") or is_pickle(head):
         raise LensjaxError(
             ExitCode.REFUSED_INPUT,
             "a pickle, which may hold any code: a config is a Python file that can be read",

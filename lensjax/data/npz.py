@@ -88,8 +88,13 @@ def damaged(what: str) -> LensjaxError:
     return LensjaxError(ExitCode.DATA_INVALID, what, remedy="Write or copy the file again")
 
 
+def is_pickle(data: bytes | memoryview) -> bool:
+    """Whether `data` begins as a pickle does, of protocol 2 (2003) or later."""
+    return bytes(data[:1]) == b"\x80" and bytes(data[1:2]) in (b"\2", b"\3", b"\4", b"\5")
+
+
 def _not_npz(data: memoryview) -> LensjaxError:
-    if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+    if is_pickle(data):
         return refused("a pickle, not an npz")
     return damaged(f"not an npz ({len(data)} bytes beginning {bytes(data[:4])!r})")
 

@@ -24,6 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import schema
 from lensjax.data.formats import Shard, finding, one_line
+from lensjax.data.npz import is_pickle, refused
 from lensjax.data.parquet_footer import (
     MAX_FOOTER_BYTES,
     MAX_LIST,
@@ -204,6 +205,7 @@ def _inspect(filesystem: fsspec.AbstractFileSystem, path: str, split: str) -> Sh
             columns, rows = file.schema_arrow, file.metadata.num_rows
             metadata = file.metadata.metadata or {}
             check_rows(footer_of(filesystem, path), _STAMP_ROW_BYTES)
+            _refuse_pickles(columns, metadata)
     except LensjaxError as error:
         return finding(error.what, name, code=error.code)
     except (pa.ArrowException, ValueError) as error:
@@ -216,6 +218,18 @@ def _inspect(filesystem: fsspec.AbstractFileSystem, path: str, split: str) -> Sh
     if message := _schema_fault(columns, metadata):
         return finding(message, name)
     return Shard(path, name, split, rows, _words_of_schema(columns.names))
+
+
+def _refuse_pickles(columns: pa.Schema, metadata: dict[bytes, bytes]) -> None:
+    """Raises LensjaxError (REFUSED_INPUT) for a pickle in the metadata of the file or of a column,
+    and for a column of the type that pyarrow before 14.0.1 unpickled when it opened the file
+    (CVE-2023-47248)."""
+    places = {"the file": metadata, **{f"column {one.name!r}": one.metadata for one in columns}}
+    for place, found in places.items():
+        for key, value in (found or {}).items():
+            if is_pickle(value) or value == b"arrow.py_extension_type":
+                name = key.decode("utf-8", "replace")[:100]
+                raise refused(f"metadata {name!r} of {place} is a pickle")
 
 
 def _words_of_schema(names: list[str]) -> tuple[str, ...]:

@@ -28,8 +28,9 @@ from lensjax.data import parquet_files
 from lensjax.data.parquet import BATCH_ROWS
 from lensjax.data.parquet_footer import Footer, Group
 from tests.fuzz import corpus, thrift
-from tests.fuzz.targets import TARGETS, outcome
-from tests.fuzz.worker import peak_mb
+from tests.fuzz.targets import TARGETS
+from tests.fuzz.trying import outcome
+from tests.fuzz.worker import memory_mb
 
 STAMPS = ("stamp_npz", "ctrl_stamp_npz")
 _MIB = 2**20
@@ -219,9 +220,9 @@ def tried(name: str, data: bytes, *, guarded: bool) -> tuple[str, float]:
     if not guarded:
         believe(ask=name == "unknown codec")
     with tempfile.TemporaryDirectory() as folder:
-        before = peak_mb()
+        before = memory_mb("VmHWM")
         ended = outcome(TARGETS["parquet"], data, Path(folder))
-        return ended, peak_mb() - before
+        return ended, memory_mb("VmHWM") - before
 
 
 def forked(function: Callable[[], Any]) -> Any:

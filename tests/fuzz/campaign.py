@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.fuzz.targets import DOCUMENTED
+from tests.fuzz.trying import DOCUMENTED
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S, LIMIT_MB = 5.0, 500.0
@@ -31,13 +31,15 @@ _POLL_S = 0.02
 
 
 class Result(NamedTuple):
-    """Of one input: how it ended, seconds, and the peak of the process's memory, MB."""
+    """Of one input: how it ended, seconds, the peak of the process's memory, MB, and by how much
+    that was above what the process had."""
 
     number: int
     target: str
     outcome: str
     seconds: float
     peak_mb: float
+    grown_mb: float
 
     @property
     def is_undocumented(self) -> bool:
@@ -92,15 +94,17 @@ def _one_process(
     command += [f"--numbers={numbers.start}:{numbers.stop}:{numbers.step}", f"--limit-s={limit_s}"]
     if nice:
         command = ["nice", "-n", str(nice), *command]
-    with tempfile.TemporaryFile("w+") as errors:
-        worker = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, bufsize=1
-        )
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, bufsize=0
+        ) as worker,
+    ):
         try:
             at, largest = None, 0.0
             for line, rss_mb in _lines(worker):
-                largest = max(largest, rss_mb)
                 if line is None:
+                    largest = max(largest, rss_mb)
                     if rss_mb > KILL_MB:
                         worker.kill()
                     continue
@@ -108,17 +112,16 @@ def _one_process(
                 if len(fields) == 2:
                     at, largest = fields, 0.0
                 else:
-                    yield Result(*at, fields[0], fields[1], max(fields[2], largest))
+                    yield Result(*at, *fields)
                     at = None
             code = worker.wait()
             if at is not None:
-                yield Result(*at, _death(code, largest), 0.0, largest)
+                yield Result(*at, _death(code, largest), 0.0, largest, largest)
             elif code:
                 errors.seek(0)
                 raise RuntimeError(f"a worker ended with code {code}: {errors.read()[-500:]}")
         finally:
             worker.kill()
-            worker.wait()
 
 
 def _death(code: int, largest_mb: float) -> str:
@@ -129,7 +132,7 @@ def _death(code: int, largest_mb: float) -> str:
     return f"death by signal {-code}" if code < 0 else f"exit of the process with {code}"
 
 
-def _lines(worker: subprocess.Popen) -> Iterator[tuple[str | None, float]]:
+def _lines(worker: subprocess.Popen[bytes]) -> Iterator[tuple[str | None, float]]:
     """Lines of a worker (None while there is none) and its memory at the time, MB."""
     assert worker.stdout is not None
     with selectors.DefaultSelector() as selector:
@@ -139,7 +142,7 @@ def _lines(worker: subprocess.Popen) -> Iterator[tuple[str | None, float]]:
             if not selector.select(_POLL_S):
                 yield None, _rss_mb(worker.pid)
                 continue
-            read = worker.stdout.buffer.raw.read(2**16)  # type: ignore[attr-defined]
+            read = worker.stdout.read(2**16)
             if not read:
                 return
             *lines, buffered = (buffered + read.decode()).split("\n")

@@ -2,7 +2,7 @@
 
 Not mocks: the bytes lie in a file of a data root and are read as a run reads them. A target returns
 how it ended (`read`, or `exit 10` where the reader lists what is wrong) or lets the reader's
-exception through; DOCUMENTED says which ends are.
+exception through.
 
     >>> TARGETS["npz"].run(TARGETS["npz"].make(random.Random("0 17")), folder)
     'read'
@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -34,34 +33,10 @@ from lensjax.data.stamps import LEGACY_MEMBER, MEMBERS, decode
 from lensjax.data.stampset import Finding
 from lensjax.data.told import Told
 from lensjax.gates.protocol import load_protocol
-from lensjax.schema import LensjaxError
 from tests.fuzz import corpus, mutate, mutate_fits, mutate_parquet, mutate_text, mutate_zip
+from tests.fuzz.trying import READ, Target
 
-READ = "read"  # the outcome of what is sound, or only looks odd
-DOCUMENTED = {READ, *(f"exit {code}" for code in (2, 10, 11, 12, 17))}
 TOLD = Told(unit="nanomaggy", pixel_scale_arcsec=0.262, bands="grz")
-Make = Callable[[random.Random], bytes]
-Run = Callable[[bytes, Path], str]
-
-
-class Target(NamedTuple):
-    """`share` of 100 inputs; `make` one input of a random.Random; `run` it in an empty folder;
-    `seeds`, the corpus."""
-
-    share: int
-    make: Make
-    run: Run
-    seeds: Callable[[], tuple[bytes, ...]]
-
-
-def outcome(target: Target, data: bytes, folder: Path) -> str:
-    """How a target ends on `data`; the name and text of an exception that is no LensjaxError."""
-    try:
-        return target.run(data, folder)
-    except LensjaxError as error:
-        return f"exit {int(error.code)}"
-    except Exception as error:  # a bug in the reader: what a fuzzer is for
-        return f"{type(error).__name__}: {error}"[:200]
 
 
 def judged(findings: Iterable[Finding]) -> str:

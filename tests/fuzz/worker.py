@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.targets import Target, outcome
+from tests.fuzz.trying import Target, outcome
 
 # What no file may bring about. `open` is allowed below these folders alone.
 FORBIDDEN = (
@@ -121,9 +121,10 @@ def _try(target: Target, data: bytes, parent: Path) -> str:
 def _measured(
     target: Target, data: bytes, parent: Path, watch: Watch, limit_s: float
 ) -> list[str | float]:
-    """Outcome, seconds, and the peak of memory, MB, of one input."""
+    """Outcome, seconds, the peak of memory in MB, and by how much that was above what there was."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+    before = memory_mb("VmRSS")
     watch.event, watch.active = "", True
     signal.setitimer(signal.ITIMER_REAL, limit_s)
     begun = time.perf_counter()
@@ -133,13 +134,14 @@ def _measured(
     watch.active = False
     if watch.event:
         ended = f"forbidden: {watch.event}"
-    return [ended, round(seconds, 5), peak_mb()]
+    peak = memory_mb("VmHWM")
+    return [ended, round(seconds, 5), peak, max(0.0, peak - before)]
 
 
-def peak_mb() -> float:
-    """The high-water mark of this process's memory since it was set back."""
+def memory_mb(line: str) -> float:
+    """VmRSS, the memory of this process, or VmHWM, its high-water mark since it was set back."""
     status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return int(status.split(f"{line}:")[1].split()[0]) / 1024
 
 
 if __name__ == "__main__":

@@ -115,6 +115,10 @@ class LensjaxError(Exception):
         self.code, self.what, self.where, self.remedy = code, what, where, remedy
         super().__init__(what)
 
+    def __reduce__(self) -> tuple:
+        """From a worker process whole: the default would call with `what` alone."""
+        return type(self), (self.code, self.what, self.where, self.remedy)
+
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return printable(f"{text}. {self.remedy}" if self.remedy else text)

@@ -1,9 +1,9 @@
-"""All checks on all rows: one pass over the pixels, one over the pairs, every failure listed.
+"""All checks on what a scan of all rows brought, every failure listed.
 
-Not a reader (`read_sets` asks a lensjax.data source) and no fixer: nothing is changed or left out.
+Not the scan (`scan` looks at every pixel, once) and no fixer: nothing is changed or left out.
 
-    >>> sets, findings = read_sets(source)
-    >>> summary = run_checks(sets, findings, protocol=document, protocol_digest=protocol_digest,
+    >>> scan, _ = scan_source(source, workers=0)
+    >>> summary = run_checks(scan, protocol=document, protocol_digest=protocol_digest,
     ...                      data_digest=source.digest(), proportions=None, simulated=False)
     >>> summary.exit_code
 """

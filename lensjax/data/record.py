@@ -33,7 +33,7 @@ Record = Mapping[str, Any]  # {"files": {name: sha256}, "labels": {split: sha256
 
 def make_record(digests: Mapping[str, str], labels: Mapping[str, str]) -> Record:
     """The record of files (`digests` by name relative to the root, 'train/part-0.parquet') and of
-    the label column of each split (stampset.label_digest)."""
+    the label column of each split (digests.label_digest)."""
     return {
         _KEY: _VERSION,
         "files": dict(sorted(digests.items())),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 
 from lensjax.checks import workers
 from lensjax.checks.workers import FEW_TASKS, count_workers, run_tasks
+from lensjax.data.stamps import decode
 from lensjax.schema import ExitCode, LensjaxError
 
 MANY = FEW_TASKS + 1  # so that there is a pool
@@ -128,6 +130,18 @@ def test_no_more_tasks_are_handed_out_than_can_be_done_soon(monkeypatch):
 def test_what_a_task_raises_is_raised_here():
     with pytest.raises(ValueError, match="math domain"):
         list(run_tasks(math.sqrt, [1.0] * MANY + [-1.0] + [1.0] * MANY, 2))
+
+
+def test_an_error_of_ours_comes_back_whole(monkeypatch):
+    """Code, place and remedy; without `__reduce__` it looks like a worker that was killed."""
+    with pytest.raises(LensjaxError) as here:
+        decode(b"\x80\x04.")
+    with pytest.raises(LensjaxError) as caught:
+        list(run_tasks(decode, [b"\x80\x04."] * MANY, 2))
+    assert vars(caught.value) == vars(here.value) and caught.value.code == ExitCode.REFUSED_INPUT
+    monkeypatch.delattr(LensjaxError, "__reduce__")
+    with pytest.raises(TypeError, match="missing 1 required"):
+        pickle.loads(pickle.dumps(here.value))
 
 
 def test_count_of_workers(monkeypatch):

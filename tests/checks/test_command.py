@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +84,42 @@ def test_stated_proportions_are_enforced_on_user_data(clean, phase0):
 def test_survey_protocol_needs_the_catalogues(clean, phase0):
     code, line, _ = phase0(clean, "--config.protocol=configs/protocols/survey.json")
     assert code == 10 and "anchors" in line
+
+
+def test_a_row_is_set_aside_where_the_protocol_has_a_budget(sets, phase0, tmp_path, capsys):
+    """Passed, listed with file, row and cause, counted; one row more and it is refused."""
+    sets["train"].stamps[2 * 17 + 1, 5, 5, 1] = np.nan
+    protocol = json.loads((ROOT / "configs/protocols/default.json").read_text())
+    codes = []
+    for budget in (0, 1):
+        protocol["phase0"]["limits"]["quarantine"] = budget
+        (tmp_path / "protocol.json").write_text(json.dumps(protocol))
+        shutil.rmtree(tmp_path / "data", ignore_errors=True)
+        code, line, summary = phase0(sets, f"--config.protocol={tmp_path / 'protocol.json'}")
+        stamps = summary["checks"]["stamps"]
+        assert stamps["counts"]["quarantined"] == summary["quarantined"] == 1
+        (found,) = [one for one in stamps["findings"] if one["severity"] == "QUARANTINE"]
+        assert found["where"] == "train/part-00000.parquet row 17 band r"
+        assert (found["message"], found["code"]) == ("1 NaN", 10)
+        assert f"1 rows to set aside, budget {budget}" in stamps["message"] or budget
+        assert ("row 17 band r: 1 NaN" in line) == (budget == 0)
+        codes.append(code)
+    assert codes == [10, 0] and "1 rows set aside, budget 1" in stamps["message"]
+    assert summary["checks"]["labels"]["counts"]["positives"] == 95
+
+
+def test_workers_are_as_many_as_asked_for(clean, phase0, monkeypatch):
+    """data.workers: 0 is one a processor."""
+    asked, plain = [], run.scan_files
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
+
+    def counted(source, *, workers):
+        asked.append(workers)
+        return plain(source, workers=1, progress=False)
+
+    monkeypatch.setattr(run, "scan_files", counted)
+    assert phase0(clean)[0] == 0
+    assert asked == [3]
 
 
 def test_a_simulated_set_that_passed_is_prepared_under_its_variant(

@@ -190,7 +190,9 @@ INVALID = {
     "column task_id holds nulls": put("task_id", 1, None),
     "column split holds nulls": put("split", 1, None),
     "has the columns": lambda columns: {**columns, "extra": columns["ra"]},
-    "expected ['file', 'row', 'task_id'": lambda columns: {k: v for k, v in columns.items() if k != "dec"},
+    "expected ['file', 'row', 'task_id'": lambda columns: {
+        k: v for k, v in columns.items() if k != "dec"
+    },
     "column row is": lambda columns: {**columns, "row": [str(k) for k in range(40)]},
     "holds 39 rows": lambda columns: (
         {name: list(x)[:39] for name, x in columns.items()} | {"row": columns["row"][:39]}

@@ -85,6 +85,26 @@ EXPECTED_TRAIN_LOSS = {1: (0.3, 1.0), 5: (0.15, 0.5), 10: (0.1, 0.3)}
 EXPECTED_VAL_AUROC = {1: (0.55, 0.70), 5: (0.70, 0.85), 10: (0.80, 0.92)}
 
 
+# Signs of an unhealthy run: likely cause, and what to do. Training warns of them every epoch, the
+# gates' measures list them. No gate reads them.
+MEMORISED_LOSS = 0.01  # training loss below
+OVERFITTING_GAP = 0.1  # train less validation AUROC above
+SHORTCUT_AUC = 0.80  # core LR AUC above
+RED_FLAGS: dict[str, tuple[str, str]] = {
+    "loss_not_finite": (
+        "NaN in the data, or exploding gradients",
+        "Check data validation, reduce the learning rate",
+    ),
+    "perfect_auroc": ("a leak, or a trivial task", "Check split integrity and the core gates"),
+    "core_shortcut": (
+        "the central 10 x 10 pixels give the class away, and core dropout cannot change that",
+        "Change the preprocessing or the data, and look at the model's core gates",
+    ),
+    "memorised": ("memorised", "Regularise, stop early"),
+    "overfitting": ("overfitting", "More augmentation, less capacity"),
+}
+
+
 class ExitCode(enum.IntEnum):
     """Exit codes of every command; any other is a bug."""
 

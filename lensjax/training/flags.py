@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 from lensjax import schema
 
-MEMORISED_LOSS = 0.01
-OVERFITTING_GAP = 0.1
-SHORTCUT_AUC = 0.80
-NOT_FINITE = (
-    "RED FLAG loss NaN: NaN in the data, or exploding gradients. Check data validation, reduce the "
-    "learning rate"
-)
+
+def _red_flag(name: str, seen: str) -> str:
+    cause, action = schema.RED_FLAGS[name]
+    return f"RED FLAG {seen}: {cause}. {action}"
+
+
+NOT_FINITE = _red_flag("loss_not_finite", "loss NaN")
 
 
 def warnings(record: Mapping[str, float]) -> list[str]:
@@ -36,30 +36,18 @@ def warnings(record: Mapping[str, float]) -> list[str]:
                 f"{record['epoch']} of the full run, {low}-{high}"
             )
     if record["val_auroc"] >= 1.0:
-        found.append(
-            "RED FLAG val AUROC = 1.0: a leak, or a trivial task. Check split integrity and the "
-            "core gates"
-        )
-    if record["train_loss"] < MEMORISED_LOSS:
-        found.append(
-            f"RED FLAG training loss {record['train_loss']:.4f} < {MEMORISED_LOSS}: memorised. "
-            "Regularise, stop early"
-        )
-    gap = record["train_auroc"] - record["val_auroc"]
-    if gap > OVERFITTING_GAP:
-        found.append(
-            f"RED FLAG train/val AUROC gap {gap:.3f} > {OVERFITTING_GAP}: overfitting. More "
-            "augmentation, less capacity"
-        )
+        found.append(_red_flag("perfect_auroc", "val AUROC = 1.0"))
+    loss, least = record["train_loss"], schema.MEMORISED_LOSS
+    if loss < least:
+        found.append(_red_flag("memorised", f"training loss {loss:.4f} < {least}"))
+    gap, most = record["train_auroc"] - record["val_auroc"], schema.OVERFITTING_GAP
+    if gap > most:
+        found.append(_red_flag("overfitting", f"train/val AUROC gap {gap:.3f} > {most}"))
     return found
 
 
 def core_warning(auc: float) -> list[str]:
     """The warning that the data deserve whose cores alone tell the classes apart with this AUC."""
-    if auc <= SHORTCUT_AUC:
+    if auc <= schema.SHORTCUT_AUC:
         return []
-    return [
-        f"RED FLAG core LR AUC {auc:.3f} > {SHORTCUT_AUC}: the central 10 x 10 pixels give the "
-        "class away, and core dropout cannot change that. Change the preprocessing or the data, "
-        "and look at the model's core gates"
-    ]
+    return [_red_flag("core_shortcut", f"core LR AUC {auc:.3f} > {schema.SHORTCUT_AUC}")]

@@ -18,6 +18,7 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
+from scipy.ndimage import binary_dilation
 
 from lensjax import schema
 from lensjax.checks.rows import Rows
@@ -94,12 +95,14 @@ class Pictures:
 
 def marked(planes: np.ndarray) -> np.ndarray:
     """Colour picture of an unusable stamp, float32 [3, 64, 64] nanomaggies, its bad pixels in
-    BAD_PIXEL: float [64, 64, 3]."""
+    BAD_PIXEL, and a frame of it two pixels away, or one pixel would go unseen: float [64, 64, 3].
+    """
     stamp = np.moveaxis(planes, 0, -1)
     bad = bad_pixels(stamp)
     sound = np.where(np.isfinite(stamp), stamp, 0.0).astype(np.float64)
     picture = sheets.composite(np.where(bad[..., None], 0.0, sound))
-    picture[bad] = BAD_PIXEL
+    near = [np.asarray(binary_dilation(bad, np.ones((3, 3)), iterations=k)) for k in (2, 3)]
+    picture[bad | np.logical_xor(*near)] = BAD_PIXEL
     return picture
 
 

@@ -23,6 +23,7 @@ from lensjax.data.files import FileSource
 from lensjax.data.rows import STAMP_KINDS
 from lensjax.data.stampset import SEVERITIES, Finding, stamps_bytes
 
+_FILE = re.compile(r" \([^()]*\.[A-Za-z]\w*\)")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?(?![\w])")
 
 
@@ -122,5 +123,5 @@ def causes(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 
 
 def cause(message: str) -> str:
-    """`message` without its numbers: '3 NaN' and '17 NaN' have one cause."""
-    return _NUMBER.sub("N", message)
+    """`message` without its numbers and file in brackets: '3 NaN' and '17 NaN' have one cause."""
+    return _NUMBER.sub("N", _FILE.sub("", message))

@@ -158,8 +158,8 @@ def _findings(told: Mapping[str, Any], looked: Looked) -> Html:
     if looked.unusable:
         parts += [
             tag("h3", "Stamps that cannot be used"),
-            tag("p", f"The first {len(looked.unusable)}. Magenta: pixels that are not finite, out "
-                "of range or a fill value, in any band."),
+            tag("p", f"The first {len(looked.unusable)}. Magenta, in a frame: pixels that are not "
+                "finite, out of range or a fill value, in any band."),
             tag("div", *describe_stamps.unusable(looked), class_="stamps single"),
         ]  # fmt: skip
     return join(parts)

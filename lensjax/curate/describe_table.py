@@ -34,16 +34,20 @@ def show(told: Mapping[str, Any]) -> None:
         read += f", {files['files']:,} files, {size(files['bytes'])}, {files['rows']:,} rows"
     console.print(escape(printable(read)), soft_wrap=True, highlight=False)
     console.print(_counts(told["counts"]))
-    console.print(_numbers(told["distributions"]))
+    some = told["counts"]["all"]["stamps"] > 0
+    if some:
+        console.print(_numbers(told["distributions"]))
     aside = told["counts"]["rows_set_aside"]
     console.print(f"findings: {severities(told)}; rows set aside: {aside:,}", highlight=False)
     for one in told["causes"][:SHOWN_CAUSES]:
-        first = f"first {one['first']['where']}: {one['first']['message']}"
-        line = f"  {one['count']:,} {one['severity']}: {one['cause']} ({first})"
+        line = f"  {one['severity']}: {one['first']['where']}: {one['first']['message']}"
+        if one["count"] > 1:
+            line += f" (and {one['count'] - 1:,} more of this cause)"
         console.print(escape(printable(line)), soft_wrap=True, highlight=False)
     if (more := len(told["causes"]) - SHOWN_CAUSES) > 0:
         console.print(f"  and {more:,} more causes, in describe.json", highlight=False)
-    console.print(_strangest(told["strangest"]))
+    if some:
+        console.print(_strangest(told["strangest"]))
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -25,9 +25,10 @@ from lensjax.curate.ranking import SHOWN, Ranking, ranked
 from lensjax.data.stamps import MAX_ABS
 
 SKY_ARCSEC = 180.0 * 3600.0
-SEARCH = (0.3, 0.6, 1.2, 2.4, 4.8, np.inf)  # radii in which near fingerprints are looked for
+SEARCH = (*(0.3 * 1.25**k for k in range(14)), np.inf)  # radii in which near fingerprints are
+# looked for: the cost grows with a high power of the last one
 CELL = 0.1  # fingerprints of one host and split in one cell count once
-_NEIGHBOURS = 4
+_NEIGHBOURS, _CROWD = 4, 128  # looked at of each point; and where all were of its own host
 
 
 def rankings(scan: Scan, looked: Looked) -> list[Ranking]:
@@ -156,23 +157,36 @@ def of_duplicates(rows: Rows, measured: Measured) -> Ranking:
 
 
 def _nearest(points: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (i < j) of points [n, d] of different groups, int64 [k, 2], and their distances: SHOWN
-    of different first points and more, found within the smallest of SEARCH that has as many."""
+    """Pairs (i < j) of points [n, d] of different groups, int64 [k, 2], and their distances: all
+    the nearest, within the smallest of SEARCH that has SHOWN of different first groups."""
     found, values = np.zeros((0, 2), np.int64), np.zeros(0)
     if len(points) < 2:
         return found, values
-    tree = KDTree(points)
-    k = min(_NEIGHBOURS, len(points))
+    tree, every = KDTree(points), np.arange(len(points))
+    enough = min(SHOWN, len(np.unique(group)) // 2)
     for radius in SEARCH:
-        length, near = tree.query(points, k=k, distance_upper_bound=radius)
-        i = np.repeat(np.arange(len(points)), k)
-        j, length = near.reshape(-1), length.reshape(-1)
-        real = np.isfinite(length)
-        i, j, length = i[real], j[real], length[real]
-        other = group[i] != group[j]
-        both = np.sort(np.stack([i[other], j[other]], axis=1), axis=1)
+        i, j, length, crowded = _others(tree, every, group, _NEIGHBOURS, radius)
+        if len(crowded):  # by points of their own host: look further
+            more = _others(tree, crowded, group, _CROWD, radius)
+            i, j, length = (np.concatenate(x) for x in zip((i, j, length), more[:3], strict=True))
+        both = np.sort(np.stack([i, j], axis=1), axis=1)
         found, first = np.unique(both, axis=0, return_index=True)
-        values = length[other][first]
-        if len(np.unique(group[found[:, 0]])) >= SHOWN:
+        values = length[first]
+        if len(np.unique(group[found[:, 0]])) >= enough:
             break
     return found, values
+
+
+def _others(
+    tree: KDTree, index: np.ndarray, group: np.ndarray, k: int, radius: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of the points `index` those of the `k` nearest within `radius` that are of another group: the
+    points, their neighbours, the distances; and the points of which all k are of their own."""
+    k = min(k, tree.n)
+    points = np.asarray(tree.data)[index]
+    length, near = map(np.asarray, tree.query(points, k=k, distance_upper_bound=radius))
+    real = np.isfinite(length)
+    own = real & (group[np.where(real, near, 0)] == group[index, None])
+    row, column = np.nonzero(real & ~own)
+    crowded = index[own.all(axis=1)] if k < tree.n else index[:0]
+    return index[row], near[row, column], length[row, column], crowded

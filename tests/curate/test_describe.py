@@ -141,17 +141,31 @@ def test_the_page_stands_alone_and_is_small(whole):
     assert links and all(link[:1] == "#" and link[1:] in anchors for link in links)
 
 
-def test_the_same_data_give_the_same_bytes_and_what_is_stale_goes(whole):
-    folder, _ = whole
-    pictures = folder / "again" / "pictures"
-    pictures.mkdir(parents=True)
+def test_the_same_data_give_the_same_bytes_and_what_is_stale_goes(whole, describe, tmp_path):
+    root, pictures = whole[0] / "root", tmp_path / "out" / "pictures"
+    describe(root)
+    before = all_bytes(tmp_path / "out")
     stale, own = pictures / "strangest_anchors.png", pictures / "mine.png"
     for path in (stale, own):
         path.write_bytes(b"of an earlier day")
-    run(folder, folder / "root", out="again")
+    describe(root)
     assert not stale.exists() and own.read_bytes() == b"of an earlier day"
     own.unlink()
-    assert all_bytes(folder / "again") == all_bytes(folder / "out")
+    assert all_bytes(tmp_path / "out") == before
+
+
+def test_the_same_pictures_give_the_same_bytes(whole):
+    told = read(whole[0] / "out")[1]["distributions"]["arc_snr"]
+    picture = np.random.default_rng(0).uniform(0, 1, (64, 64, 3))
+    once, twice = (
+        (
+            contact_sheet.png(describe_figures.histogram(told, "arc_snr")),
+            contact_sheet.sheet([picture], [["a stamp", HOSTILE]]),
+            contact_sheet.jpeg(picture),
+        )
+        for _ in range(2)
+    )
+    assert once == twice
 
 
 def test_another_seed_draws_other_stamps(whole, describe, tmp_path):

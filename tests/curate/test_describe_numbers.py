@@ -63,7 +63,7 @@ def test_findings_are_counted_by_cause_the_gravest_first():
         [
             one("NOTE", "7 rows are in no split"),
             one("QUARANTINE", "3 NaN", "a row 7"),
-            one("QUARANTINE", "17 NaN"),
+            one("QUARANTINE", "17 NaN (a_g.fits)"),
             one("QUARANTINE", "1 of the -99 fill"),
             one("ERROR", "no folder val"),
         ]
@@ -164,12 +164,12 @@ def beyond(seed, unit=None, stratified=False):
 
 @pytest.mark.parametrize("stratified", [False, True])
 def test_chance_alone_is_beyond_one_time_in_twenty(stratified):
-    assert 0 <= np.mean([beyond(seed, stratified=stratified) for seed in range(60)]) <= 0.15
+    assert 0 <= np.mean([beyond(seed, stratified=stratified) for seed in range(40)]) <= 0.15
 
 
 def test_with_stamps_drawn_for_bricks_chance_would_seem_a_difference():
     """The guard off: as if each stamp had been drawn on its own."""
-    found = [beyond(seed, unit=lambda brick: np.arange(len(brick))) for seed in range(20)]
+    found = [beyond(seed, unit=lambda brick: np.arange(len(brick))) for seed in range(10)]
     assert np.mean(found) > 0.8
 
 

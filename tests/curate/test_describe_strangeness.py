@@ -1,5 +1,7 @@
 """Each ranking puts a planted oddity first, with its number; unusable stamps are marked."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -202,6 +204,32 @@ def test_extremes_of_pixels_that_are_not_finite_are_none():
     assert np.isnan(found.values[1]).all() and np.isfinite(found.values[[0, 2]]).all()
 
 
+@pytest.mark.parametrize("crowd", [strangeness._NEIGHBOURS, 128])
+def test_copies_are_found_among_hosts_of_many_rows(
+    crowd, galaxies, open_root, tmp_path, monkeypatch
+):
+    """Eight arcs on one host leave its noise nearly the same; so with the host that copies it.
+    With no further look than at the nearest four, they see their own alone."""
+    source = open_root(galaxies.write(tmp_path / "root"))
+    scan = scan_files(source, workers=1, progress=False)
+    rng = np.random.default_rng(2)
+    prints = np.repeat(3.0 * rng.standard_normal((22, 12)), 8, axis=0)
+    prints[-8:] = prints[:8] + 0.28 / np.sqrt(12)
+    prints += rng.uniform(-0.01, 0.01, prints.shape)
+    host = np.repeat(np.arange(22, dtype=np.int32), 8)
+    rows = scan.rows.keep(np.arange(44) < 1)
+    rows = dataclasses.replace(rows, host=host, split=np.zeros(len(host), np.int8))
+    measured = scan.measured._replace(fingerprint=prints)
+    monkeypatch.setattr(strangeness, "CELL", 1e-3)
+    monkeypatch.setattr(strangeness, "_CROWD", crowd)
+    found = strangeness.of_duplicates(rows, measured)
+    nearest = [
+        (host[pair].tolist(), value < 0.4)
+        for pair, value in zip(found.rows, found.values, strict=True)
+    ]
+    assert (nearest[:1] == [([0, 21], True)]) == (crowd > 8)
+
+
 # -- unusable stamps, and what is fetched ---------------------------------------------------------
 
 
@@ -225,7 +253,9 @@ def test_unusable_stamps_are_seen_and_their_pixels_marked(ranked_after):
         assert np.argwhere(bad_pixels(np.moveaxis(one.planes, 0, -1))).tolist() == [list(at)]
         picture = marked(one.planes)
         assert picture[at] == pytest.approx(BAD_PIXEL)
-        assert (picture == BAD_PIXEL).all(-1).sum() == 1
+        inside = picture[at[0] - 2 : at[0] + 3, at[1] - 2 : at[1] + 3]
+        assert (inside == BAD_PIXEL).all(-1).sum() == 1
+        assert (picture == BAD_PIXEL).all(-1).sum() == 1 + 4 * 6  # and its frame
     shown = {scan.rows.where(row) for r in found.values() for row in r.rows.ravel()}
     assert not any("val/part-0.parquet row 3" in place for place in shown)
 

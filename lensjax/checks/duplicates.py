@@ -24,8 +24,10 @@ from lensjax.schema import ExitCode
 FINGERPRINT_RADIUS = 0.3  # noise copies up to 0.05 sky sigma; unrelated stamps are about 5 apart
 SAME_HOST_CELL = 0.1  # within one host of one split, fingerprints in one cell count once
 NEIGHBOURS = 8
+ASKED_AT_ONCE = 2**16  # points whose neighbours are in memory together, 9 MB
 CONFIRMED_AT_ONCE = 512  # pairs whose pixels are in memory together, 50 MB
 MIN_CORRELATION = 0.7  # of second differences beyond r = 28 px; unrelated noise: 0.00 +- 0.01
+_HASH_STEP = np.uint64(0x9E3779B97F4A7C15)  # odd: no digit of it is lost
 _OUTSIDE = schema.radius_map() >= OUTSKIRTS_RADIUS
 
 
@@ -118,11 +120,7 @@ def _near_copies(
 ) -> list[Finding]:
     """Pairs of different hosts or splits with nearly equal fingerprints, confirmed by pixels."""
     candidates = candidates[np.isfinite(measured.fingerprint[candidates]).all(axis=1)]
-    cell = np.floor(measured.fingerprint[candidates] / SAME_HOST_CELL).astype(np.int32)
-    key = np.concatenate([group[candidates, None].astype(np.int32), cell], axis=1)
-    first = np.unique(
-        np.ascontiguousarray(key).view(f"V{key.shape[1] * 4}").reshape(-1), return_index=True
-    )[1]
+    first = np.unique(_cells(measured.fingerprint, group, candidates), return_index=True)[1]
     candidates = candidates[np.sort(first)]
     if len(candidates) < 2:
         return []
@@ -134,6 +132,16 @@ def _near_copies(
         pixels = fetch(wanted)
         findings += _confirmed(rows, part, pixels[np.searchsorted(wanted, part)])
     return findings
+
+
+def _cells(fingerprint: np.ndarray, group: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """uint64 [k]: equal for `rows` of one group whose fingerprints lie in one cell (a hash, so
+    that ten million need no more memory than eight bytes each)."""
+    found = group[rows].astype(np.uint64)
+    for column in fingerprint.T:
+        cell = np.floor(column[rows] / SAME_HOST_CELL).astype(np.int64).astype(np.uint64)
+        found = found * _HASH_STEP + cell  # modulo 2^64
+    return found
 
 
 def _confirmed(rows: Rows, pairs: np.ndarray, pixels: np.ndarray) -> list[Finding]:
@@ -152,15 +160,16 @@ def _close(points: np.ndarray, group: np.ndarray) -> np.ndarray:
     neighbours first; a full search only where all of them are of the point's own group."""
     tree = KDTree(points)
     k = min(NEIGHBOURS + 1, len(points))
-    distance, index = tree.query(points, k=k, distance_upper_bound=FINGERPRINT_RADIUS)
-    i = np.repeat(np.arange(len(points)), k)
-    j = index.reshape(-1)
-    real = np.isfinite(distance.reshape(-1))
-    i, j = i[real], j[real]
-    other = group[i] != group[j]
-    crowded = np.setdiff1d(np.flatnonzero(np.isfinite(distance[:, -1])), i[other])
-    pairs = [np.stack([i[other], j[other]], axis=1)]
-    for row in crowded if k == NEIGHBOURS + 1 else ():
+    pairs, full = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
+    for start in range(0, len(points), ASKED_AT_ONCE):
+        part = points[start : start + ASKED_AT_ONCE]
+        distance, index = tree.query(part, k=k, distance_upper_bound=FINGERPRINT_RADIUS)
+        i, n = np.nonzero(np.isfinite(distance))
+        i, j = i + start, np.asarray(index)[i, n]
+        other = group[i] != group[j]
+        pairs.append(np.stack([i[other], j[other]], axis=1))
+        full.append(np.setdiff1d(np.flatnonzero(np.isfinite(distance[:, -1])) + start, i[other]))
+    for row in np.concatenate(full) if k == NEIGHBOURS + 1 else ():
         near = np.asarray(tree.query_ball_point(points[row], FINGERPRINT_RADIUS), np.int64)
         near = near[group[near] != group[row]]
         pairs.append(np.stack([np.full(len(near), row), near], axis=1))

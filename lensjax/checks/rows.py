@@ -43,7 +43,7 @@ class Rows:
     row: np.ndarray  # int32 [n], in the file
     stamp_id: np.ndarray  # bytes (UTF-8) [n]
     numbers: dict[str, np.ndarray]
-    hosts: Sequence[str]
+    hosts: Sequence[str] | np.ndarray
     bricks: Sequence[str]
     files: Sequence[str]
 
@@ -132,7 +132,7 @@ def of_files(source: FileSource, stamps: Stamps) -> Rows:
         row=rows.row[index],
         stamp_id=stamp_ids(rows, stamps),
         numbers=numbers,
-        hosts=hosts.tolist(),
+        hosts=hosts,
         bricks=bricks,
         files=[shard.name for shard in rows.shards],
     )

@@ -82,7 +82,7 @@ def _classes(rows: Rows) -> list[Finding]:
     return findings
 
 
-def _shared(rows: Rows, code: np.ndarray, names: Sequence[str], what: str) -> list[Finding]:
+def _shared(rows: Rows, code: np.ndarray, names: Sequence[str] | np.ndarray, what: str) -> list[Finding]:
     """One ERROR for each value of `code` [n] in two splits, naming a row of each."""
     first = {}
     for name in schema.SPLITS:

@@ -22,6 +22,7 @@ import fsspec
 import numpy as np
 
 _CHUNK = 2**22
+_CHUNK_ROWS = 2**16
 
 
 def hash_file(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
@@ -100,6 +101,8 @@ def label_digest(ids: np.ndarray, labels: np.ndarray) -> str:
         ids = np.char.encode(ids, "utf-8")
     order = np.argsort(ids, kind="stable")
     sha = hashlib.sha256()
-    for stamp_id, label in zip(ids[order].tolist(), labels[order].tolist(), strict=True):
-        sha.update(b"%s\t%d\n" % (stamp_id, label))
+    for start in range(0, len(order), _CHUNK_ROWS):
+        part = order[start : start + _CHUNK_ROWS]
+        lines = zip(ids[part].tolist(), labels[part].tolist(), strict=True)
+        sha.update(b"".join(b"%s\t%d\n" % line for line in lines))
     return sha.hexdigest()

@@ -197,7 +197,7 @@ class FileSource:
         lone = np.flatnonzero(~known)
         host[lone] = len(names) + np.arange(len(lone))
         own = np.char.decode(rows.task_id[lone], "utf-8")
-        return host, np.concatenate([names.astype("U64"), own.astype("U64")])
+        return host, np.concatenate([names, own]) if len(lone) else names
 
     @functools.cached_property
     def bins(self) -> dict[str, np.ndarray]:

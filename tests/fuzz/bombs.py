@@ -9,7 +9,6 @@ command, tries each in a process of its own, as the reader is and with its guard
 from __future__ import annotations
 
 import functools
-import io
 import json
 import os
 import random
@@ -35,12 +34,6 @@ from tests.fuzz.worker import memory_mb
 STAMPS = ("stamp_npz", "ctrl_stamp_npz")
 _MIB = 2**20
 _LIMIT_BYTES = 6 * 2**30  # of a process that nothing guards
-
-
-def _written(table: pa.Table, **options: Any) -> bytes:
-    out = io.BytesIO()
-    pq.write_table(table, out, **options)
-    return out.getvalue()
 
 
 def _footer(data: bytes) -> tuple[list[thrift.Field], int]:
@@ -115,7 +108,7 @@ def repeated_word(size: int) -> bytes:
     rows = size // 900_000 + 1
     columns = {**_columns(rows), "brickname": _repeated("b" * 900_000, rows)}
     options = {"dictionary_pagesize_limit": 64 * _MIB, "store_schema": False}
-    return _written(pa.table(columns), compression="zstd", **options)
+    return corpus.parquet(pa.table(columns), compression="zstd", **options)
 
 
 def repeated_stamp(size: int) -> bytes:
@@ -123,14 +116,14 @@ def repeated_stamp(size: int) -> bytes:
     rng = np.random.default_rng(0)
     stamps = {name: _repeated(rng.bytes(size // 2 // BATCH_ROWS), BATCH_ROWS) for name in STAMPS}
     options = {"dictionary_pagesize_limit": 64 * _MIB, "store_schema": False}
-    return _written(pa.table({**_columns(BATCH_ROWS), **stamps}), **options)
+    return corpus.parquet(pa.table({**_columns(BATCH_ROWS), **stamps}), **options)
 
 
 def prefixed_stamp(size: int) -> bytes:
     """A long stamp, in every row of a batch as what the row before has, and no byte more."""
     value = np.random.default_rng(0).bytes(size // 2 // BATCH_ROWS)
     stamps = {name: pa.array([value] * BATCH_ROWS) for name in STAMPS}
-    return _written(
+    return corpus.parquet(
         pa.table({**_columns(BATCH_ROWS), **stamps}),
         use_dictionary=["task_id"],
         column_encoding={name: "DELTA_BYTE_ARRAY" for name in STAMPS},
@@ -146,7 +139,7 @@ def long_list(size: int) -> bytes:
         offsets = pa.array([0, len(pixels)], pa.int32())
         columns[name] = pa.ListArray.from_arrays(offsets, pa.array(pixels))
     table = pa.table(columns).replace_schema_metadata({"stamp_shape": "3,64,64"})
-    return _written(table, compression="zstd", row_group_size=1)
+    return corpus.parquet(table, compression="zstd", row_group_size=1)
 
 
 def many_rows(size: int) -> bytes:
@@ -154,7 +147,7 @@ def many_rows(size: int) -> bytes:
     n = size // 512
     columns = {name: _repeated(word, n) for name, word in (("task_id", "t"), ("brickname", "b"))}
     columns |= {name: _repeated(b"x", n) for name in STAMPS}
-    return _written(
+    return corpus.parquet(
         pa.table({"ra": np.zeros(n), "dec": np.zeros(n), **columns}), store_schema=False
     )
 

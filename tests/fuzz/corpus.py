@@ -14,6 +14,7 @@ import io
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -66,13 +67,16 @@ def npz_files() -> tuple[bytes, ...]:
     )
 
 
-def parquet_table() -> pa.Table:
+def parquet_table(seed: int = 9) -> pa.Table:
     """Rows of a stamp and its control, with every column that is read."""
     n = range(ROWS)
+    controls = [pixels(seed + k) for k in n]
+    arc = np.zeros_like(controls[0])
+    arc[:, 26:38, 36] = 0.3
+    stamps = [control + arc for control in controls]
     blobs = [
-        packed({f"image_{band}": pixels(9 * k + m)[i] for i, band in enumerate(BANDS)})
-        for m in (0, 1)
-        for k in n
+        packed({f"image_{band}": stamp[i] for i, band in enumerate(BANDS)})
+        for stamp in (*stamps, *controls)
     ]
     return pa.table(
         {
@@ -96,6 +100,13 @@ def parquet_table() -> pa.Table:
     )
 
 
+def parquet(table: pa.Table, **options: Any) -> bytes:
+    """Parquet bytes."""
+    out = io.BytesIO()
+    pq.write_table(table, out, **options)
+    return out.getvalue()
+
+
 @functools.cache
 def parquet_files() -> tuple[bytes, ...]:
     """One table as several writers would write it."""
@@ -105,18 +116,13 @@ def parquet_files() -> tuple[bytes, ...]:
         stored = pa.array([pixels(k).ravel() for k in range(ROWS)], pa.list_(pa.float32()))
         lists = lists.set_column(lists.column_names.index(name), name, stored)
     lists = lists.replace_schema_metadata({"stamp_shape": "3,64,64"})
-    written = []
-    for made, options in (
-        (table, {}),
-        (table, {"compression": "zstd", "row_group_size": 1, "write_page_index": True}),
-        (table, {"compression": "none", "use_dictionary": False, "write_page_checksum": True}),
-        (table, {"compression": "gzip", "data_page_version": "2.0", "store_schema": False}),
-        (lists, {"compression": "brotli"}),
-    ):
-        out = io.BytesIO()
-        pq.write_table(made, out, **options)
-        written.append(out.getvalue())
-    return tuple(written)
+    return (
+        parquet(table),
+        parquet(table, compression="zstd", row_group_size=1, write_page_index=True),
+        parquet(table, compression="none", use_dictionary=False, write_page_checksum=True),
+        parquet(table, compression="gzip", data_page_version="2.0", store_schema=False),
+        parquet(lists, compression="brotli"),
+    )
 
 
 @functools.cache

@@ -11,15 +11,21 @@ exception through.
 from __future__ import annotations
 
 import functools
+import io
+import json
 import random
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+from rich.console import Console
 
+from lensjax import configuration
 from lensjax.checks.catalogues import check_anchors, check_contaminants
 from lensjax.checks.protocol import check_protocol, phase0_rules
-from lensjax.checks.result import CODE_ORDER
+from lensjax.checks.result import CODE_ORDER, Summary
+from lensjax.checks.run import run_checks, scan_source
 from lensjax.data import npz_layout, record, split_manifest
 from lensjax.data.files import FileSource
 from lensjax.data.fits import FitsFormat
@@ -121,6 +127,48 @@ def _table():
 
 def _make_table(rng: random.Random) -> bytes:
     return mutate_parquet.table_mutated(rng, _table(), corpus.npz_files())
+
+
+@functools.cache
+def _sound(split: str) -> bytes:
+    """A file of another split: other ids and another place on the sky."""
+    where = {"val": 60.0, "test": 120.0}[split]
+    table = corpus.parquet_table(seed=int(where))
+    n = table.num_rows
+    for name, values in (
+        ("task_id", [f"{split}-{k}" for k in range(n)]),
+        ("brickname", [f"{int(where):04d}p{k:03d}" for k in range(n)]),
+        ("region_split", [split] * n),
+        ("ra", [where + k for k in range(n)]),
+    ):
+        table = table.set_column(table.column_names.index(name), name, pa.array(values))
+    return corpus.parquet(table)
+
+
+def _phase0(data: bytes, folder: Path) -> str:
+    """All checks on a root of which one file is mutated; the summary is written and printed."""
+    _write(folder, a__parquet=data)
+    for split in ("val", "test"):
+        (folder / "root" / split).mkdir(exist_ok=True)
+        (folder / "root" / split / "a.parquet").write_bytes(_sound(split))
+    source = FileSource(str(folder / "root"), ParquetFormat(), folder / "cache")
+    protocol = load_protocol(configuration.ROOT / "configs" / "protocols" / "default.json")
+    scan, _ = scan_source(source, workers=1)
+    summary = run_checks(
+        scan,
+        protocol=protocol.document,
+        protocol_digest=protocol.digest,
+        data_digest=source.digest(),
+        proportions=None,
+        simulated=False,
+    )
+    shown = io.StringIO()
+    summary.print(Console(file=shown, width=200))
+    assert shown.getvalue().replace("\n", "").isprintable()
+    assert Summary.from_json(json.loads(json.dumps(summary.to_json()))) == summary
+    if summary.all_passed:
+        return READ
+    raise summary.error()
 
 
 # -- FITS and HDF5 ---------------------------------------------------------------------------------
@@ -240,10 +288,11 @@ def _make_protocol(rng: random.Random) -> bytes:
 
 
 TARGETS: dict[str, Target] = {
-    "npz": Target(22, _make_npz, _npz, corpus.npz_files),
+    "npz": Target(20, _make_npz, _npz, corpus.npz_files),
     "npy": Target(4, _make_npy, _npy, _npy_files),
     "parquet": Target(17, _make_parquet, _parquet, corpus.parquet_files),
     "parquet-table": Target(12, _make_table, _parquet, corpus.parquet_files),
+    "phase0": Target(2, _make_table, _phase0, corpus.parquet_files),
     "fits": Target(15, _make_fits, _fits, corpus.fits_files),
     "hdf5": Target(4, _make_hdf5, _hdf5, corpus.hdf5_files),
     "record": Target(6, _make_record, _record, corpus.record_files),

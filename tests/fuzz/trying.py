@@ -34,6 +34,7 @@ def outcome(target: Target, data: bytes, folder: Path) -> str:
     try:
         return target.run(data, folder)
     except LensjaxError as error:
-        return f"exit {int(error.code)}"
+        shown = str(error).isprintable()  # in one line, and no escapes of a terminal
+        return f"exit {int(error.code)}" if shown else "a message that cannot be printed"
     except Exception as error:  # a bug in the reader: what a fuzzer is for
         return f"{type(error).__name__}: {error}"[:200]

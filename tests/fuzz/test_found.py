@@ -1,0 +1,137 @@
+"""What the mutations found, each once more by itself: numbers no column of float32 holds, footers
+that pyarrow's own objects die of, rows that are not there."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lensjax.checks.scan import reach_px
+from lensjax.data.files import FileSource
+from lensjax.data.parquet import ParquetFormat
+from lensjax.data.parquet_footer import read_footer
+from lensjax.schema import LensjaxError
+from tests.fuzz import corpus, thrift
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a file as the one of a root: (severity, code, where, message) of what is wrong."""
+
+    def reader(data: bytes) -> list[tuple[str, int, str, str]]:
+        (tmp_path / "root" / "train").mkdir(parents=True)
+        (tmp_path / "root" / "train" / "a.parquet").write_bytes(data)
+        findings = []
+        source = FileSource(str(tmp_path / "root"), ParquetFormat(), tmp_path / "cache")
+        source.read("train", findings)
+        mine = [x for x in findings if not x.message.startswith("no folder")]
+        return [(x.severity, int(x.code), x.where, x.message) for x in mine if x.severity != "NOTE"]
+
+    return reader
+
+
+def changed(**columns) -> bytes:
+    """The corpus's table with other columns (None: without it)."""
+    table = corpus.parquet_table()
+    for name, values in columns.items():
+        place = table.column_names.index(name)
+        table = table.remove_column(place)
+        if values is not None:
+            table = table.add_column(place, name, values)
+    return corpus.parquet(table)
+
+
+@pytest.mark.parametrize("name", ["theta_e_arcsec", "ebv", "psfdepth_r", "pixel_scale_arcsec"])
+@pytest.mark.parametrize("value", [1e308, -1e39, np.inf])
+def test_a_number_beyond_float32_is_the_rows_fault(read, name, value):
+    """Once a warning of numpy on the user's screen, and inf in the table."""
+    found = read(changed(**{name: pa.array([1.0, value])}))
+    known = {"psfdepth_r": "psf_depth"}.get(name, name)
+    assert ("QUARANTINE", 10, "train/a.parquet row 1",
+            f"{known} is {value:g}: not finite in single precision") in found  # fmt: skip
+
+
+def test_how_far_an_arc_may_reach_is_asked_of_any_numbers():
+    names = ("theta_e_arcsec", "psf_fwhm_arcsec", "pixel_scale_arcsec")
+    numbers = dict.fromkeys(names, np.array([1e308, 0.0, -np.inf, np.nan]))
+    assert len(reach_px(numbers, np.arange(4))) == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        (pa.list_(pa.string()), "list<element: string>, expected text"),
+        (pa.timestamp("ns"), "timestamp[ns], expected text"),
+    ],
+)
+def test_words_are_text(read, kind, what):
+    ((_, code, _, message),) = read(changed(brickname=pa.nulls(corpus.ROWS, kind)))
+    assert code == 10 and message == f"column 'brickname' is {what}"
+
+
+def test_a_column_twice_is_named(read):
+    table = corpus.parquet_table()
+    out = io.BytesIO()
+    pq.write_table(table.append_column("ra", table["dec"]), out)
+    ((_, code, where, message),) = read(out.getvalue())
+    assert (code, where, message) == (10, "train/a.parquet", "column 'ra' is there twice")
+
+
+def _with_rows(rows: int, *, of_group: int | None = None) -> bytes:
+    """A file of two rows that says it has others."""
+    data = corpus.parquet(corpus.parquet_table())
+    first = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    tree, _ = thrift.read_struct(data, first)
+    group = thrift.get(tree, 4).entries[0].value
+    for fields, value in ((tree, rows), (group, rows if of_group is None else of_group)):
+        next(field for field in fields if field.id == 3).value = value
+    made = thrift.write_struct(tree)
+    return data[:first] + made + len(made).to_bytes(4, "little") + b"PAR1"
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "what"),
+    [
+        (_with_rows(3), 10, "2 values in 3 rows"),
+        (_with_rows(1), 10, "2 values in 1 rows"),
+        (_with_rows(2, of_group=1), 10, "its row groups do not hold the 2 rows that it claims"),
+        (_with_rows(-2), 10, "its row groups do not hold the -2 rows that it claims"),
+        (_with_rows(10**9), 17, "claims 1000000000 rows in"),
+    ],
+)
+def test_rows_that_a_footer_makes_up_are_no_rows(read, data, code, what):
+    """Once arrays of different lengths, or rows of zeros that nothing was wrong with."""
+    ((_, found, _, message),) = read(data)
+    assert found == code and what in message
+
+
+def test_footers_of_pyarrow_are_read_alike():
+    """Our own reading of a footer against pyarrow's, of sound files."""
+    for data in corpus.parquet_files():
+        footer, theirs = read_footer(io.BytesIO(data)), pq.read_metadata(pa.BufferReader(data))
+        assert (footer.rows, footer.size) == (theirs.num_rows, len(data))
+        assert len(footer.groups) == theirs.num_row_groups
+        for k, group in enumerate(footer.groups):
+            other = theirs.row_group(k)
+            assert group.rows == other.num_rows and len(group.chunks) == other.num_columns
+            for j, chunk in enumerate(group.chunks):
+                column, kind = other.column(j), theirs.schema.column(j)
+                first = [column.data_page_offset, column.dictionary_page_offset or 2**62]
+                assert chunk.start == min(first)
+                assert chunk.end == chunk.start + column.total_compressed_size
+                assert chunk.values == column.num_values
+                assert chunk.name == column.path_in_schema.split(".")[0]
+                assert chunk.flat == (kind.max_repetition_level == 0)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7, 8, 20, 200])
+def test_a_file_that_ends_too_soon_has_no_footer(cut):
+    data = corpus.parquet_files()[0]
+    for piece in (data[:cut], data[-cut:] if cut else b""):
+        with pytest.raises(LensjaxError) as caught:
+            read_footer(io.BytesIO(piece))
+        assert caught.value.code == 10

@@ -1,6 +1,7 @@
 """Judge a run again from its saved arrays alone, and print every gate.
 
     python -m lensjax.gates --workdir=runs/b3
+    python -m lensjax.gates compare runs/a1 runs/b3      # see compare --help
 
 gates.json is written anew where it is not what the arrays give. Under another protocol the
 judgement is printed only. Needs no jax: it runs wherever numpy, scipy and scikit-learn do.
@@ -18,8 +19,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lensjax.gates import exit_code, judge, load_protocol, table, write
+from lensjax.gates import compare_command, exit_code, judge, load_protocol, table, write
 from lensjax.gates.arrays import read_manifest
+from lensjax.gates.compare_sweep import note
 from lensjax.gates.protocol import Protocol, first_difference
 from lensjax.gates.record import GATES, encoded, parsed, refusal, stored_protocol
 from lensjax.schema import ExitCode, LensjaxError, printable
@@ -31,6 +33,10 @@ _EPILOG = (
 
 
 class _Parser(argparse.ArgumentParser):
+    def names(self) -> list[str]:
+        """Every flag."""
+        return list(self._option_string_actions)
+
     def error(self, message: str) -> NoReturn:
         raise LensjaxError(ExitCode.USAGE, message, "", f"See {self.prog} --help")
 
@@ -39,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit code; whatever stops it is one line on stderr."""
     argv = sys.argv[1:] if argv is None else argv
     try:
+        if argv[:1] == [compare_command.NAME]:
+            return int(_compare(_compare_flags(argv[1:])))
         return int(_judge(_flags(argv)))
     except LensjaxError as error:
         return _failed(error.code, str(error), argv)
@@ -53,20 +61,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _flags(argv: Sequence[str]) -> argparse.Namespace:
-    """Raises LensjaxError (exit 2) for an unknown flag, naming the nearest, or one given twice."""
-    parser = _Parser(
-        "python -m lensjax.gates",
-        description=__doc__,
-        epilog=_EPILOG,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _parser("python -m lensjax.gates", __doc__, _EPILOG)
     parser.add_argument("--workdir", required=True, metavar="DIR", help="the run's directory")
     parser.add_argument("--protocol", metavar="FILE", help="another one than the run's own")
     parser.add_argument("--json", action="store_true", help="print gates.json, not a table")
+    return _parsed(parser, argv)
+
+
+def _compare_flags(argv: Sequence[str]) -> argparse.Namespace:
+    prog = f"python -m lensjax.gates {compare_command.NAME}"
+    parser = _parser(prog, compare_command.__doc__, compare_command.EPILOG)
+    compare_command.add_flags(parser)
+    return _parsed(parser, argv)
+
+
+def _parser(prog: str, description: str | None, epilog: str) -> _Parser:
+    return _Parser(
+        prog,
+        description=description,
+        epilog=epilog,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _parsed(parser: _Parser, argv: Sequence[str]) -> argparse.Namespace:
+    """Raises LensjaxError (exit 2) for an unknown flag, naming the nearest, or one given twice."""
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     names = [word.split("=", 1)[0] for word in argv if word.startswith("-")]
-    known = ("--workdir", "--protocol", "--json", "--debug", "--help", "-h")
+    known = parser.names()
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
@@ -94,7 +117,16 @@ def _judge(flags: argparse.Namespace) -> ExitCode:
         judged = judge(workdir, rules)
     _put(workdir, judged)
     _print(encoded(judged).decode().rstrip("\n") if flags.json else table(judged))
+    if sweep := note(workdir):
+        _say(sweep)
     return exit_code(judged)
+
+
+def _compare(flags: argparse.Namespace) -> ExitCode:
+    """Compare runs and print the tables; how far it is stands on a terminal alone."""
+    advance = _say if sys.stderr.isatty() else lambda name: None
+    _print(compare_command.compared(flags, advance).rstrip("\n"))
+    return ExitCode.OK
 
 
 def _under_another(

@@ -39,17 +39,21 @@ def encoded(judged: Mapping[str, Any]) -> bytes:
 
 
 def write(workdir: str | Path, judged: Mapping[str, Any]) -> Path:
-    """Write gates.json, atomically (temporary name, fsync, rename). One that already holds the same
+    """Write gates.json, as `put` does."""
+    return put(Path(workdir) / GATES, encoded(judged))
+
+
+def put(path: Path, content: bytes) -> Path:
+    """Write a file atomically (temporary name, fsync, rename). One that already holds the same
     bytes is left alone, so that a run on read-only media can be verified.
 
     Raises:
         LensjaxError: exit 16 if the file cannot be written; the old one is then unchanged.
     """
-    path, content = Path(workdir) / GATES, encoded(judged)
     with contextlib.suppress(OSError):
         if path.read_bytes() == content:
             return path
-    temporary = path.with_name(f".{GATES}.{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(content)
@@ -63,7 +67,7 @@ def write(workdir: str | Path, judged: Mapping[str, Any]) -> Path:
             ExitCode.RESOURCE,
             f"cannot be written ({error.strerror})",
             str(path),
-            "Free some space, or copy the run to a place that you may write to",
+            "Free some space, or copy what is there to a place that you may write to",
         ) from error
     return path
 

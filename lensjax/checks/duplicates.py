@@ -197,7 +197,7 @@ def _curvature(image: np.ndarray, along: np.ndarray) -> np.ndarray:
 
 def _leak(rows: Rows, row: int, first: int, how: str) -> Finding:
     what = "splits" if rows.split[row] != rows.split[first] else "hosts"
-    homes = (f"{schema.SPLITS[rows.split[k]]} {rows.hosts[rows.host[k]]}" for k in (first, row))
+    homes = (f"{schema.SPLITS[rows.split[k]]} {rows.host_name(rows.host[k])}" for k in (first, row))
     cause = f"{rows.name(row)} is a {how} of {rows.name(first)}, across {what} ({', '.join(homes)})"
     where = f"{rows.where(first)} and {rows.where(row)}"
     return Finding("duplicates", "ERROR", cause, where, ExitCode.LEAK)

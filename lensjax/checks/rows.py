@@ -43,7 +43,7 @@ class Rows:
     row: np.ndarray  # int32 [n], in the file
     stamp_id: np.ndarray  # bytes (UTF-8) [n]
     numbers: dict[str, np.ndarray]
-    hosts: Sequence[str] | np.ndarray
+    hosts: Sequence[str] | np.ndarray  # str, or UTF-8 bytes
     bricks: Sequence[str]
     files: Sequence[str]
 
@@ -59,6 +59,11 @@ class Rows:
     def name(self, row: int) -> str:
         """The stamp's id."""
         return self.stamp_id[row].decode("utf-8", "replace")
+
+    def host_name(self, host: int) -> str:
+        """The name of a host, by its number."""
+        name = self.hosts[host]
+        return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
     def of_split(self, name: str) -> np.ndarray:
         """bool [n]."""

@@ -6,7 +6,7 @@ galaxy that was given another position: the duplicates check looks at its pixels
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -38,8 +38,8 @@ def check_splits(
     group = rows.host.astype(np.int64) * len(schema.SPLITS) + rows.split
     _, first = np.unique(group, return_index=True)
     hosts = {name: first[rows.split[first] == k] for k, name in enumerate(schema.SPLITS)}
-    findings += _shared(rows, rows.brick, rows.bricks, "brick")
-    findings += _shared(rows, rows.host, rows.hosts, "host")
+    findings += _shared(rows, rows.brick, rows.bricks.__getitem__, "brick")
+    findings += _shared(rows, rows.host, rows.host_name, "host")
     strict = simulated or bool(limits["guard_band_enforced"])
     near, counts = _separations(rows, hosts, limits, strict)
     findings += near
@@ -82,7 +82,9 @@ def _classes(rows: Rows) -> list[Finding]:
     return findings
 
 
-def _shared(rows: Rows, code: np.ndarray, names: Sequence[str] | np.ndarray, what: str) -> list[Finding]:
+def _shared(
+    rows: Rows, code: np.ndarray, name_of: Callable[[int], str], what: str
+) -> list[Finding]:
     """One ERROR for each value of `code` [n] in two splits, naming a row of each."""
     first = {}
     for name in schema.SPLITS:
@@ -95,10 +97,11 @@ def _shared(rows: Rows, code: np.ndarray, names: Sequence[str] | np.ndarray, wha
             first[a][0], first[b][0], assume_unique=True, return_indices=True
         )
         for value, i, j in zip(both, first[a][1][in_a], first[b][1][in_b], strict=True):
-            if names[value] == "":
+            named = name_of(int(value))
+            if not named:
                 continue
             where = f"{rows.where(i)} and {rows.where(j)}"
-            findings.append(_leak(f"{what} {names[value]} is in {a} and in {b}", where))
+            findings.append(_leak(f"{what} {named} is in {a} and in {b}", where))
     return findings
 
 

@@ -127,6 +127,7 @@ def _make(found: Metadata, settings: Settings, out: Path) -> None:
     for note in found.notes:
         say(f"note: {schema.printable(note)}")
     host, names = host_ids(numbers["ra"], numbers["dec"])
+    names = np.char.decode(names, "utf-8")
     rank = np.empty(len(names), np.int32)
     rank[np.argsort(names.astype("S"), kind="stable")] = np.arange(len(names))
     lrg_id = _texts(pa.array(names).take(pa.array(host)))

@@ -188,16 +188,15 @@ class FileSource:
 
     @functools.cached_property
     def hosts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of each row the host, int32 [n], an index into the hosts' names, str. A row without a
-        position is its own host."""
+        """Of each row the host, int32 [n], an index into the hosts' names, UTF-8 bytes. A row
+        without a position is its own host."""
         rows = self.listing[0]
         known = np.isfinite(rows.numbers["ra"]) & np.isfinite(rows.numbers["dec"]) & rows.good
         host = np.empty(len(rows), np.int32)
         host[known], names = host_ids(rows.numbers["ra"][known], rows.numbers["dec"][known])
         lone = np.flatnonzero(~known)
         host[lone] = len(names) + np.arange(len(lone))
-        own = np.char.decode(rows.task_id[lone], "utf-8")
-        return host, np.concatenate([names, own]) if len(lone) else names
+        return host, np.concatenate([names, rows.task_id[lone]]) if len(lone) else names
 
     @functools.cached_property
     def bins(self) -> dict[str, np.ndarray]:
@@ -225,7 +224,9 @@ class FileSource:
         mine = rows.good & (rows.split == schema.SPLITS.index(split))
         stamps = stamps_of(rows, mine)
         host, names = self.hosts
-        table = stamp_table(rows, stamps, names[host[stamps.row]], self.bins)
+        table = stamp_table(
+            rows, stamps, np.char.decode(names[host[stamps.row]], "utf-8"), self.bins
+        )
         order = np.argsort(table["stamp_id"], kind="stable")
         table = {name: column[order] for name, column in table.items()}
         place = np.full((2, len(rows)), -1, np.int64)  # of each row's members, in the set

@@ -53,7 +53,7 @@ def test_a_copy_is_found_at_100_of_100_random_places(clean):
             array[target] = value
         causes = errors(check_duplicates(rows, measured, lambda index: stamps[index]))
         named = {rows.name(i) for i in (source, target)}
-        hosts = {rows.hosts[rows.host[i]] for i in (source, target)}
+        hosts = {rows.host_name(rows.host[i]) for i in (source, target)}
         found += any(
             all(name in f.message for name in named) or all(name in f.message for name in hosts)
             for f in causes

@@ -83,7 +83,7 @@ def test_the_unpaired_column_is_what_a_run_with_that_seed_takes(run, columns, wr
     taken = {}
     for k in range(3):
         stamps = stamps_of(rows, rows.split == k)
-        table = stamp_table(rows, stamps, names[host[stamps.row]], source.bins)
+        table = stamp_table(rows, stamps, names[host[stamps.row]].astype(str), source.bins)
         for row, member in zip(
             stamps.row[mask := manifest_mask(table, "unpaired", 7)],
             stamps.member[mask],

@@ -6,6 +6,7 @@ Nothing of lensjax.simulate is used, so that the checks are tried on pixels they
 from __future__ import annotations
 
 import copy
+import functools
 import io
 import itertools
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lensjax import schema
+from lensjax.checks import shortcuts
 from lensjax.checks.result import Summary
 from lensjax.checks.run import run_checks
 from lensjax.checks.scan import Scan, scan_files, scan_sets
@@ -183,6 +185,13 @@ def write_root(
 def clean() -> Sets:
     """Never to be changed: `sets` is a copy."""
     return make_sets()
+
+
+@pytest.fixture
+def quick_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer resamplings of the shortcuts' intervals, for tests of something else."""
+    quick = functools.partial(shortcuts.auroc_interval, resamples=200)
+    monkeypatch.setattr(shortcuts, "auroc_interval", quick)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from lensjax.checks.result import CHECKS, Outcome
 from lensjax.checks.scan import scan_sets
 from lensjax.configuration import load_config
 
+pytestmark = pytest.mark.usefixtures("quick_intervals")
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -10,6 +10,8 @@ from lensjax.checks import pairs
 from lensjax.checks.pairs import check_pairs
 from lensjax.checks.scan import scan_sets
 
+pytestmark = pytest.mark.usefixtures("quick_intervals")
+
 
 def errors(outcome_or_result):
     return [f for f in outcome_or_result.findings if f.severity == "ERROR"]

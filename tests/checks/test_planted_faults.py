@@ -15,6 +15,8 @@ from lensjax.checks.result import FAIL, Outcome
 from lensjax.data.stampset import StampSet
 from lensjax.schema import ExitCode, LensjaxError
 
+pytestmark = pytest.mark.usefixtures("quick_intervals")
+
 Sets = dict[str, StampSet]
 
 

@@ -6,6 +6,7 @@ is_finished(job)
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from typing import Any
@@ -22,7 +23,7 @@ from lensjax.runs.checkpoints import Checkpoints
 from lensjax.runs.files import file_digest, write_bytes
 from lensjax.runs.heartbeat import Heartbeat
 from lensjax.runs.signals import StopRequest
-from lensjax.training import evaluate, loop
+from lensjax.training import evaluate, loop, saliency
 from lensjax.training import model as resnet
 from lensjax.training.feed import replicated
 from lensjax.training.setup import Trainer
@@ -31,6 +32,7 @@ from lensjax.training.step import evaluated_variables, init_state
 log = logging.getLogger(__name__)
 SPLITS = ("val", "test")
 EXAMPLES = "examples.npz"  # of test
+SALIENCY = "saliency.npz"  # of test
 
 
 def evaluate_best(
@@ -41,7 +43,8 @@ def evaluate_best(
     summary: Summary,
     stop: StopRequest,
 ) -> None:
-    """Write eval/ from the best checkpoint: arrays, a few stamps to look at, and the manifest."""
+    """Write eval/ from the best checkpoint: arrays, a few stamps to look at, what the model looks
+    at, and the manifest."""
     config, workdir = job.config, job.workdir
     heartbeat = Heartbeat(workdir.heartbeat, last_good=lambda: checkpoints.last_good)
     told = {"step": meta["step"], "epoch": meta["epoch"], "force": True}
@@ -61,6 +64,7 @@ def evaluate_best(
         "schema": "lensjax-eval-1",
         "splits": splits,
         "examples": {"file": EXAMPLES, "sha256": file_digest(workdir.eval / EXAMPLES)},
+        "saliency": {"file": SALIENCY, "sha256": file_digest(workdir.eval / SALIENCY)},
         "run_digest": job.digest,
         "checkpoint_step": int(state["step"]),
         "best_epoch": meta["best_epoch"],
@@ -111,6 +115,16 @@ def _evaluate_split(
     if split == "test":
         shown = evaluate.examples(arrays, stamps.stamps, inputs)
         evaluate.save_arrays(job.workdir.eval / EXAMPLES, shown)
+        looked = saliency.saliency_arrays(
+            arrays,
+            inputs,
+            gradient=saliency.make_gradient(functools.partial(resnet.apply_eval, trainer.model)),
+            predict=trainer.predict,
+            variables=variables,
+            seed=job.config.data.seed,  # not the run's own: runs on one data root are compared
+            stop=stop,
+        )
+        evaluate.save_arrays(job.workdir.eval / SALIENCY, looked)
     return entry, {name: arrays[name] for name in _SPANS.values()}
 
 
@@ -147,7 +161,7 @@ def is_finished(job: Job) -> bool:
         manifest = json.loads(job.workdir.eval_manifest.read_text())
         if manifest["run_digest"] != job.digest:
             return False
-        entries = [*manifest["splits"].values(), manifest["examples"]]
+        entries = [*manifest["splits"].values(), manifest["examples"], manifest["saliency"]]
         files = {job.workdir.eval / entry["file"]: entry["sha256"] for entry in entries}
         damaged = [path.name for path, sha in files.items() if file_digest(path) != sha]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -50,7 +50,7 @@ def evaluate_split(
     Raises:
         LensjaxError: exit 75 once `stop` is requested, at the end of a chunk.
     """
-    bar = _Watched(progress, stop)
+    bar = Watched(progress, stop)
     inputs = model_inputs(stamps.stamps, name=name, clip=clip, progress=bar)
     median, _ = in_chunks(FILL, inputs, progress=bar)
     run = functools.partial(predict, variables)
@@ -66,7 +66,7 @@ def evaluate_split(
     return arrays, inputs
 
 
-class _Watched:
+class Watched:
     """A progress bar (or none) at whose every update a request to stop is looked for."""
 
     def __init__(self, bar: Any, stop: StopRequest | None):
@@ -77,6 +77,11 @@ class _Watched:
             self.bar.update(n)
         if self.stop is not None:
             self.stop.raise_if_requested("evaluation")
+
+    def expect(self, n: int) -> None:
+        """There are `n` more to be worked on than the bar was told."""
+        if self.bar is not None:
+            self.bar.total += n
 
 
 _MASK_CORE = jax.jit(augment.mask_core)
@@ -99,7 +104,7 @@ def passes(table: Arrays) -> int:
     return len(table["label"]) * (2 + len(schema.MASK_RADII) + 1 + FEATURE_PASSES) + pairs
 
 
-def _feature_arrays(raw: np.ndarray, inputs: np.ndarray, bar: _Watched) -> Arrays:
+def _feature_arrays(raw: np.ndarray, inputs: np.ndarray, bar: Watched) -> Arrays:
     """What probes need of every stamp, from raw pixels and from the model's inputs."""
     measure = functools.partial(in_chunks, progress=bar)
     return {
@@ -115,7 +120,7 @@ def _feature_arrays(raw: np.ndarray, inputs: np.ndarray, bar: _Watched) -> Array
 def _pair_arrays(
     stamps: StampSet,
     run: Callable[[np.ndarray], np.ndarray],
-    bar: _Watched,
+    bar: Watched,
     *,
     name: str,
     clip: float,

@@ -8,6 +8,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax
 
+from tests.faults.matrix import MATRIX
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 
@@ -21,4 +23,5 @@ def pytest_collection_modifyitems(items):
     for item in items:
         for mark in item.iter_markers():
             if mark.name in ("proves", "harm"):
+                assert mark.args[0] in MATRIX, f"{item.nodeid}: no id of the fault matrix"
                 item.user_properties.append((mark.name, mark.args[0]))

@@ -236,15 +236,23 @@ def markdown(document: Entry) -> str:
     """All tables as Markdown."""
     lines = [f"# {_TITLE}", "", *(f"- {_plain(text)}" for text in _head(document))]
     for table in tables(document):
-        rows = [[_plain(cell) for cell in row] for row in (table.columns, *table.rows)]
-        widths = [max(len(row[k]) for row in rows) for k in range(len(table.columns))]
-        lines += ["", f"## {_plain(table.title)}", "", _plain(table.told), ""]
-        for k, row in enumerate(rows):
-            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            lines.append(f"| {' | '.join(cells)} |")
-            if k == 0:
-                lines.append("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        lines += ["", f"## {_plain(table.title)}", "", _plain(table.told), "", *_aligned(table)]
     return "\n".join(lines) + "\n"
+
+
+def verdict_lines(document: Entry) -> str:
+    """The first table alone, for a terminal."""
+    return "\n".join(_aligned(_verdicts(document["experiments"])))
+
+
+def _aligned(table: Table) -> list[str]:
+    rows = [[_plain(cell) for cell in row] for row in (table.columns, *table.rows)]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(table.columns))]
+    lines = [
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |"
+        for row in rows
+    ]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
 
 
 def _plain(text: str) -> str:

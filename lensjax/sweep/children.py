@@ -1,0 +1,73 @@
+"""The processes of a sweep: one a run, started, watched, and told to stop by their own ids.
+
+Nothing is ever killed by name, and no process that was not started here. A child has a process
+group of its own, so that Ctrl-C reaches it once, from the sweep.
+
+    children = Children(slots=["0", "1"])
+    children.start("b3-seed0", ["python", "main.py", ...], log=Path("console.log"))
+    for name, code in children.ended(): ...
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process and where it runs: `device` None is wherever JAX finds."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    device: str | None
+
+
+class Children:
+    """At most as many processes as there are `slots`: devices, or None for one process alone."""
+
+    def __init__(self, slots: Sequence[str | None]):
+        self._free, self._running = list(slots), list[Child]()
+
+    @property
+    def free(self) -> bool:
+        """Is there room for one more?"""
+        return bool(self._free)
+
+    @property
+    def running(self) -> int:
+        """How many run."""
+        return len(self._running)
+
+    def start(self, name: str, command: Sequence[str], log: Path) -> str | None:
+        """Start a process, which sees its own device alone; gives that. All that it says is added
+        to `log`."""
+        device = self._free.pop(0)
+        seen = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
+        with open(log, "ab") as file:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **seen},
+                start_new_session=True,
+            )
+        self._running.append(Child(name, process, device))
+        return device
+
+    def ended(self) -> list[tuple[str, int]]:
+        """Name and exit code of those that ended since the last call; minus a signal's number."""
+        ended = [child for child in self._running if child.process.poll() is not None]
+        for child in ended:
+            self._running.remove(child)
+            self._free.append(child.device)
+        return [(child.name, int(child.process.returncode)) for child in ended]
+
+    def stop(self) -> None:
+        """Ask all to save and end (SIGTERM)."""
+        for child in self._running:
+            child.process.terminate()

@@ -1,0 +1,172 @@
+"""The sweep: runs what is not finished, passes a request to stop on, and compares at the end.
+
+A run that fails does not stop the others and is named last. Started again, finished runs are left
+alone and an interrupted one goes on: each child is main.py, which resumes by itself.
+
+    code = run_sweep(make_plan(["a1", "b3"], [0, 1, 2], "demo"), "runs/matrix")
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lensjax.configuration import ROOT
+from lensjax.gates.compare import compare
+from lensjax.gates.compare_command import write_comparison
+from lensjax.gates.compare_runs import Told, read_runs
+from lensjax.gates.compare_table import verdict_lines
+from lensjax.gates.record import GATES, read_object
+from lensjax.runs.logs import say
+from lensjax.runs.signals import StopRequest
+from lensjax.runs.workdir import open_workdir
+from lensjax.schema import ExitCode
+from lensjax.sweep.children import Children
+from lensjax.sweep.plan import Plan, Planned
+from lensjax.sweep.record import DONE, FAILED, RUNNING, STOPPED, Record, begin
+
+log = logging.getLogger(__name__)
+CONSOLE = "console.log"  # in a run's folder: what its process said
+LOOK_EVERY_S = 0.2
+# Exit codes of a run that came to a verdict, the worst first.
+VERDICTS = (
+    ExitCode.GATE_INPUT_INVALID,
+    ExitCode.GATE_FAILED,
+    ExitCode.INCONCLUSIVE,
+    ExitCode.OK,
+)
+_TAIL = 2000  # bytes of a console.log in which its last line is looked for
+
+Command = Callable[[Planned, Path], list[str]]
+
+
+def main_command(accept_change: bool = False) -> Command:
+    """What starts a run: main.py with the same Python."""
+    more = ["--accept-change"] if accept_change else []
+
+    def command(run: Planned, workdir: Path) -> list[str]:
+        main = str(ROOT / "main.py")
+        return [sys.executable, main, *run.arguments, f"--workdir={workdir}", *more]
+
+    return command
+
+
+def run_sweep(
+    plan: Plan,
+    path: str | Path,
+    *,
+    devices: Sequence[str] = (),
+    command: Command | None = None,
+) -> ExitCode | int:
+    """Run what is not finished, then compare; returns the exit code.
+
+    devices: as CUDA_VISIBLE_DEVICES names them, one run at a time on each; without any, one run
+    after another, on all that JAX finds. command: what starts a run.
+
+    Returns: 75 if stopped; else the code of the first run that came to no verdict; else that of
+        the worst verdict: 22, 20, 21, and 0 if all are GREEN.
+
+    Raises:
+        LensjaxError: exit 13 if another sweep (or run) holds the folder, and as `record.begin`.
+    """
+    with open_workdir(path) as workdir, StopRequest() as stop:
+        for notice in workdir.notices:
+            log.warning(notice)
+        record = begin(workdir.path, plan)
+        _run_all(plan, record, Children(devices or [None]), command or main_command(), stop)
+        stop.raise_if_requested(str(workdir.path))
+        failed = [run for run in record.runs if run["state"] != DONE]
+        if not failed:
+            _compare(record)
+        for run in failed:
+            log.error("%s", _fate(record, run))
+        if failed:
+            log.error("no comparison: not all runs came to a verdict. Mend it and run again")
+        return _exit_code(record.runs)
+
+
+def _run_all(
+    plan: Plan, record: Record, children: Children, command: Command, stop: StopRequest
+) -> None:
+    """Every run that is not finished, as many at a time as there is room for."""
+    waiting = [run for run in plan.runs if not record.is_finished(run.name)]
+    if len(waiting) < len(plan.runs):
+        log.info("%d of %d runs are finished", len(plan.runs) - len(waiting), len(plan.runs))
+    told = False
+    while children.running or (waiting and not stop.requested):
+        while waiting and children.free and not stop.requested:
+            run = waiting.pop(0)
+            folder = record.join(run.name)
+            device = children.start(run.name, command(run, folder), folder / CONSOLE)
+            record.put(run.name, state=RUNNING, exit_code=None, verdict=None, device=device)
+            log.info("%s: started%s; see %s", run.name, _on(device), folder / CONSOLE)
+        if stop.requested and not told:
+            children.stop()
+            told = True
+        for name, code in children.ended():
+            _end(record, name, code, stop.requested)
+        time.sleep(LOOK_EVERY_S)
+
+
+def _on(device: str | None) -> str:
+    return "" if device is None else f" on device {device}"
+
+
+def _end(record: Record, name: str, code: int, asked: bool) -> None:
+    """Enter how a run ended."""
+    judged = read_object(record.folder / name / GATES) or {}
+    stopped = code == ExitCode.STOPPED or code < 0  # by a signal, before it could save
+    state = DONE if code in VERDICTS else STOPPED if stopped else FAILED
+    verdict = judged.get("verdict") if state != STOPPED else None
+    record.put(name, state=state, exit_code=code, verdict=verdict)
+    if state == DONE:
+        log.info("%s: %s", name, verdict)
+    elif not (asked and stopped):
+        log.warning("%s", _fate(record, record.of(name)))
+
+
+def _fate(record: Record, run: dict[str, Any]) -> str:
+    """How a run without a verdict ended, with the last thing that it said."""
+    code = run["exit_code"]
+    how = "was not run" if code is None else f"ended with exit code {code}"
+    if code is not None and code < 0:
+        how = f"was ended by {signal.Signals(-code).name}"
+    last = _last_line(record.folder / run["name"] / CONSOLE)
+    return f"{run['name']}: {how}{f' ({last})' if last else ''}"
+
+
+def _last_line(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(path.stat().st_size - _TAIL, 0))
+            lines = file.read().decode(errors="backslashreplace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _compare(record: Record) -> None:
+    """Compare all runs, write the comparison into the sweep's folder, print the verdicts."""
+    folders = [record.folder / run["name"] for run in record.runs]
+    log.info("comparing %d runs", len(folders))
+    if len(folders) < 2:
+        log.warning("one run alone: nothing to compare it with")
+        return
+    document = compare(read_runs(folders, Told()))
+    paths = write_comparison(record.folder, document)
+    say(verdict_lines(document))
+    say(f"comparison: {paths[0]} (and {', '.join(path.name for path in paths[1:])})")
+
+
+def _exit_code(runs: Sequence[dict[str, Any]]) -> ExitCode | int:
+    """The sweep's exit code from its runs'."""
+    codes = [run["exit_code"] for run in runs]
+    for code in codes:
+        if code not in VERDICTS:
+            return ExitCode.STOPPED if code is None or code < 0 else code
+    return next(code for code in VERDICTS if code in codes)

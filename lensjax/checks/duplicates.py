@@ -24,6 +24,7 @@ from lensjax.schema import ExitCode
 FINGERPRINT_RADIUS = 0.3  # noise copies up to 0.05 sky sigma; unrelated stamps are about 5 apart
 SAME_HOST_CELL = 0.1  # within one host of one split, fingerprints in one cell count once
 NEIGHBOURS = 8
+SLAB_POINTS = 2**18  # fingerprints in one tree, 25 MB
 ASKED_AT_ONCE = 2**16  # points whose neighbours are in memory together, 9 MB
 CONFIRMED_AT_ONCE = 512  # pairs whose pixels are in memory together, 50 MB
 MIN_CORRELATION = 0.7  # of second differences beyond r = 28 px; unrelated noise: 0.00 +- 0.01
@@ -46,7 +47,7 @@ def check_duplicates(
     across splits or hosts; NOTE with their number for copies within one host of one split.
     `fetch(rows)` gives pixels, float32 [k, 64, 64, 3]."""
     findings = _repeated_ids(rows)
-    group = rows.host.astype(np.int64) * len(schema.SPLITS) + rows.split  # one host of one split
+    group = rows.host * np.int32(len(schema.SPLITS)) + rows.split  # one host of one split
     copies = _exact_copies(rows, measured, group)
     near = _near_copies(rows, measured, group, copies.representative, fetch)
     findings += copies.findings + near
@@ -139,8 +140,8 @@ def _cells(fingerprint: np.ndarray, group: np.ndarray, rows: np.ndarray) -> np.n
     that ten million need no more memory than eight bytes each)."""
     found = group[rows].astype(np.uint64)
     for column in fingerprint.T:
-        cell = np.floor(column[rows] / SAME_HOST_CELL).astype(np.int64).astype(np.uint64)
-        found = found * _HASH_STEP + cell  # modulo 2^64
+        cell = np.floor(column[rows].astype(np.float32) / SAME_HOST_CELL).astype(np.int64)
+        found = found * _HASH_STEP + cell.astype(np.uint64)  # modulo 2^64
     return found
 
 
@@ -156,9 +157,28 @@ def _confirmed(rows: Rows, pairs: np.ndarray, pixels: np.ndarray) -> list[Findin
 
 
 def _close(points: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Pairs (i < j) of different groups within FINGERPRINT_RADIUS: int64 [k, 2]. Nearest
-    neighbours first; a full search only where all of them are of the point's own group."""
-    tree = KDTree(points)
+    """Pairs (i < j) of different groups within FINGERPRINT_RADIUS: int64 [k, 2]. One slab of the
+    first coordinate after another, each with what is near beyond it, as a tree of all would take as
+    much memory as all else."""
+    first = points[:, 0].astype(np.float64)
+    order = np.argsort(first, kind="stable")
+    pairs = [np.zeros((0, 2), np.int64)]
+    for start in range(0, len(order), SLAB_POINTS):
+        last = first[order[min(start + SLAB_POINTS, len(order)) - 1]]
+        end = np.searchsorted(first, last + FINGERPRINT_RADIUS, "right", sorter=order)
+        mine = order[start:end]
+        pairs.append(mine[_close_in_slab(points[mine].astype(np.float64), group[mine])])
+    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
+
+
+def _close_in_slab(points: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """The pairs among `points`, float64 [n, 12], in any order. Nearest neighbours first; a full
+    search only where all of them are of the point's own group."""
+    if len(points) < 2:
+        return np.zeros((0, 2), np.int64)
+    if len(points) < 2:
+        return np.zeros((0, 2), np.int64)
+    tree = KDTree(points, leafsize=32)
     k = min(NEIGHBOURS + 1, len(points))
     pairs, full = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
     for start in range(0, len(points), ASKED_AT_ONCE):
@@ -173,7 +193,7 @@ def _close(points: np.ndarray, group: np.ndarray) -> np.ndarray:
         near = np.asarray(tree.query_ball_point(points[row], FINGERPRINT_RADIUS), np.int64)
         near = near[group[near] != group[row]]
         pairs.append(np.stack([np.full(len(near), row), near], axis=1))
-    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
+    return np.concatenate(pairs)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

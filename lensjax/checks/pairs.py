@@ -36,7 +36,10 @@ def check_pairs(
     stamp, control = pairs.T
     invisible = rows.numbers["arc_snr"][stamp] == 0.0
     identical, exchanged, spread = ~told.differ, told.total < 0, told.outside > outside_limit
-    apart = np.linalg.norm(measured.fingerprint[stamp] - measured.fingerprint[control], axis=1)
+    apart = np.zeros(n, np.float32)
+    for column in measured.fingerprint.T:
+        apart += np.square(column[stamp].astype(np.float32) - column[control])
+    apart = np.sqrt(apart)
     other = apart > SAME_SKY  # False where a fingerprint is unknown
     empty = (identical | (told.total == 0)) & invisible
     findings = list(faults)

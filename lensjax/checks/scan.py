@@ -203,7 +203,7 @@ def scan_files(source: FileSource, *, workers: int, progress: bool = True) -> Sc
 def _in_order(stamps: Stamps, split: np.ndarray) -> Stamps:
     """Stamps of a split together, in the order of the files."""
     order = np.lexsort((stamps.member, stamps.row, split[stamps.row]))
-    return Stamps(stamps.row[order], stamps.member[order])
+    return Stamps(stamps.row[order].astype(np.int32), stamps.member[order])
 
 
 def _collect(

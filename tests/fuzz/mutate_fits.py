@@ -43,10 +43,10 @@ def mutated(rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
         return mutate.mutated(rng, data, others, [(0, 16)])
     plain = gzip.decompress(data) if wrapped else data
     if rng.random() < 0.65:
-        for _ in range(rng.randint(1, 4)):
+        for _ in range(mutate.how_many(rng)):
             plain = rng.choice(_CARDS)(rng, plain)
     else:
-        plain = mutate.mutated(rng, plain, others, [_header(plain)], most=3)
+        plain = mutate.mutated(rng, plain, others, [_header(plain)])
     if rng.random() < 0.1:
         plain = plain[: rng.choice((0, 80, BLOCK - 1, BLOCK, BLOCK + 1, len(plain) - 1))]
     if rng.random() < 0.03:

@@ -29,11 +29,11 @@ WORDS = (
 
 
 def csv_mutated(rng: random.Random, text: bytes, others: Sequence[bytes]) -> bytes:
-    """A CSV text with one to four things wrong."""
+    """A CSV text with some things wrong."""
     if rng.random() < 0.2:
         return mutate.mutated(rng, text, others)
     made = text
-    for _ in range(rng.randint(1, 4)):
+    for _ in range(mutate.how_many(rng)):
         made = rng.choice(_CSV)(rng, made, others)
     return made[: 2**24]
 
@@ -110,11 +110,11 @@ _CSV = (_field, _field, _field, _shape, _marks)
 
 
 def json_mutated(rng: random.Random, text: bytes, others: Sequence[bytes]) -> bytes:
-    """A JSON text with one to four things wrong in its tree, in its text, or in both."""
+    """A JSON text with some things wrong in its tree, in its text, or in both."""
     if rng.random() < 0.25:
         return mutate.mutated(rng, text, others)
     tree = json.loads(text)
-    for _ in range(rng.randint(1, 4)):
+    for _ in range(mutate.how_many(rng)):
         tree = _tree(rng, tree)
     made = json.dumps(tree, ensure_ascii=rng.random() < 0.7).encode("utf-8", "surrogatepass")
     kind = rng.random()

@@ -85,9 +85,9 @@ def _hot(data: bytes) -> list[tuple[int, int]]:
 
 
 def _field(rng: random.Random, data: bytes) -> bytes:
-    """One to three fields of headers at extreme values; a size mostly in both headers alike."""
+    """Some fields of headers at extreme values; a size mostly in both headers alike."""
     made, places = bytearray(data), _places(data)
-    for _ in range(rng.randint(1, 3)):
+    for _ in range(mutate.how_many(rng)):
         magic, at = rng.choice(places)
         offset, width = rng.choice(_FIELDS[magic])
         number, was = mutate.extreme(rng, width), bytes(made[at + offset : at + offset + width])
@@ -107,7 +107,7 @@ def _member(rng: random.Random, data: bytes) -> bytes:
     end = min([x for x in members if x > at] + [data.find(_CENTRAL)])
     if end <= start:
         return mutate.mutated(rng, data, [data])
-    payload = mutate.mutated(rng, data[start:end], [data[start:end]], [(0, 128)], most=2)
+    payload = mutate.mutated(rng, data[start:end], [data[start:end]], [(0, 128)])
     payload = payload.ljust(end - start, b"\0")[: end - start]  # what follows stays in its place
     was = struct.pack("<I", zlib.crc32(data[start:end]))
     made = data[:start] + payload + data[end:]

@@ -32,11 +32,9 @@ def test_every_input_ends_as_documented(name, results):
 
 @each_target
 def test_the_mutations_reach_beyond_the_first_check(name, results):
-    """Some are refused, and of most formats some are read: neither all sound nor all noise."""
+    """Of every format some are read and some are not: neither all sound nor all noise."""
     outcomes = {result.outcome for result in results[name]}
-    assert outcomes - {"read"}
-    if name not in ("record", "protocol"):  # whose every field is known
-        assert "read" in outcomes
+    assert "read" in outcomes and len(outcomes) > 1
 
 
 def test_one_seed_makes_one_input():

@@ -10,7 +10,6 @@ otherwise that of every run. Each size runs in a process of its own.
 from __future__ import annotations
 
 import argparse
-import resource
 import shutil
 import subprocess
 import sys
@@ -53,10 +52,9 @@ def one(root: Path, cache: Path, workers: int) -> None:
         simulated=False,
     )
     rows, whole = len(scan.rows) // 2, time.monotonic() - start
-    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(
         f"| {rows:,} | {scanned:.1f} | {whole:.1f} | {1e6 * whole / rows:.0f} | {_peak_mb():.0f} "
-        f"(imports {before:.0f}) | {worker:.0f} | {'passed' if summary.all_passed else 'failed'} |",
+        f"(imports {before:.0f}) | {'passed' if summary.all_passed else 'failed'} |",
         flush=True,
     )
     if not summary.all_passed:
@@ -80,8 +78,8 @@ def main() -> None:
     if told.one:
         one(told.one, told.folder / f"cache-{told.one.name}", told.workers)
         return
-    print("| rows | scan s | phase 0 s | us a row | peak MB | a worker's peak MB | |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    print("| rows | scan s | phase 0 s | us a row | peak MB | |")
+    print("|---|---|---|---|---|---|", flush=True)
     for rows in told.rows:
         root = told.folder / f"rows-{rows}"
         if not root.exists():

@@ -176,8 +176,6 @@ def _close_in_slab(points: np.ndarray, group: np.ndarray) -> np.ndarray:
     search only where all of them are of the point's own group."""
     if len(points) < 2:
         return np.zeros((0, 2), np.int64)
-    if len(points) < 2:
-        return np.zeros((0, 2), np.int64)
     tree = KDTree(points, leafsize=32)
     k = min(NEIGHBOURS + 1, len(points))
     pairs, full = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]

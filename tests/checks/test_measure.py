@@ -88,7 +88,8 @@ def test_blocks_change_nothing(stamps):
         if expected.dtype == np.uint64:
             np.testing.assert_array_equal(found, expected)
         else:
-            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-5)
+            rounding = max(1e-5, float(np.finfo(expected.dtype).eps))
+            np.testing.assert_allclose(found, expected, rtol=rounding, atol=2 * rounding)
 
 
 def test_stamps_that_cannot_be_used_do_not_spoil_the_others(stamps):

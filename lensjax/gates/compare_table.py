@@ -66,7 +66,7 @@ def _verdicts(experiments: Sequence[Entry]) -> Table:
     for each in experiments:
         runs = ", ".join(f"{_seed(run)} {run['verdict']}" for run in each["runs"])
         why = each["reason"] or "all required gates passed"
-        claims = "yes" if each["claims"] else "no claim"
+        claims = "allowed" if each["claims"] else "no claim"
         what = f"{each['mode']}, {each['preprocessing']}"
         rows.append((each["name"], each["verdict"], runs, each["worst_run"], why, what, claims))
     told = (
@@ -82,14 +82,17 @@ def _judged(experiments: Sequence[Entry]) -> Table:
     for name in GATES:
         cells = [_gate(each["gates"][name], _passed(each, name)) for each in experiments]
         rows.append((name, _needs(experiments[0]["gates"][name], name), *cells))
-    told = "Each gate as judged, on the rows of each run's own manifest, in its worst seed."
+    told = (
+        "Each gate as judged, on the rows of each run's own manifest, in its worst seed (and how "
+        "many seeds PASS)."
+    )
     columns = ("gate", "needs", *(each["name"] for each in experiments))
     return Table("Gates, worst seed", told, columns, rows)
 
 
 def _passed(experiment: Entry, gate: str) -> str:
     n = len(experiment["runs"])
-    return f", {experiment['gates'][gate]['passed']} of {n} PASS" if n > 1 else ""
+    return f" ({experiment['gates'][gate]['passed']} of {n})" if n > 1 else ""
 
 
 def _means(document: Entry) -> Table:

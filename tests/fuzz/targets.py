@@ -26,6 +26,7 @@ from lensjax.checks.catalogues import check_anchors, check_contaminants
 from lensjax.checks.protocol import check_protocol, phase0_rules
 from lensjax.checks.result import CODE_ORDER, Summary
 from lensjax.checks.run import run_checks, scan_source
+from lensjax.curate.table import MetadataTable
 from lensjax.data import npz_layout, record, split_manifest
 from lensjax.data.files import FileSource
 from lensjax.data.fits import FitsFormat
@@ -273,6 +274,34 @@ def _make_index(rng: random.Random) -> bytes:
     return mutate_text.csv_mutated(rng, data, corpus.index_files())
 
 
+def _metadata(data: bytes, folder: Path) -> str:
+    """A table of metadata alone, Parquet or CSV, as `data split` takes it."""
+    name = "table.parquet" if data[:4] == b"PAR1" else "table.csv"
+    (folder / name).write_bytes(data)
+    filesystem, path = open_filesystem(str(folder / name))
+    table = MetadataTable(filesystem, path)
+    (shard,), findings = table.list_split(filesystem, str(folder), "")
+    columns, more = table.metadata(filesystem, shard)
+    assert {len(column) for column in columns.values()} == {shard.rows}
+    table.sources()
+    return judged([*findings, *more])
+
+
+@functools.cache
+def _metadata_files() -> tuple[bytes, ...]:
+    table = corpus.parquet_table().drop_columns(["stamp_npz", "ctrl_stamp_npz", "bandset"])
+    text = b"task_id,ra,dec,psf_bin,source_file,source_row\n"
+    rows = (f"t{k},{k}.5,-2.25,1,train/a.parquet,{k}\n".encode() for k in range(20))
+    return corpus.parquet(table), text + b"".join(rows)
+
+
+def _make_metadata(rng: random.Random) -> bytes:
+    parquet, text = _metadata_files()
+    if rng.random() < 0.5:
+        return mutate_text.csv_mutated(rng, text, [text])
+    return mutate_parquet.file_mutated(rng, parquet, [parquet])
+
+
 def _protocol(data: bytes, folder: Path) -> str:
     path = folder / "protocol.json"
     path.write_bytes(data)
@@ -288,7 +317,7 @@ def _make_protocol(rng: random.Random) -> bytes:
 
 
 TARGETS: dict[str, Target] = {
-    "npz": Target(20, _make_npz, _npz, corpus.npz_files),
+    "npz": Target(18, _make_npz, _npz, corpus.npz_files),
     "npy": Target(4, _make_npy, _npy, _npy_files),
     "parquet": Target(17, _make_parquet, _parquet, corpus.parquet_files),
     "parquet-table": Target(12, _make_table, _parquet, corpus.parquet_files),
@@ -300,6 +329,7 @@ TARGETS: dict[str, Target] = {
     "anchors": Target(4, _make_anchors, _anchors, corpus.anchor_files),
     "contaminants": Target(3, _make_contaminants, _contaminants, corpus.contaminant_files),
     "index": Target(4, _make_index, _index, corpus.index_files),
+    "metadata": Target(2, _make_metadata, _metadata, _metadata_files),
     "protocol": Target(3, _make_protocol, _protocol, corpus.protocol_files),
 }
 assert sum(target.share for target in TARGETS.values()) == 100

@@ -95,19 +95,21 @@ def flattened(judged: Entry, name: str = "") -> Iterator[tuple[str, Entry]]:
         if isinstance(inner, Mapping):
             yield from flattened(inner, path)
         elif isinstance(inner, list):
-            for number, each in enumerate(inner):
-                if isinstance(each, Mapping):
-                    yield from flattened(each, f"{path}[{_label(each, number)}]")
+            entries = [each for each in inner if isinstance(each, Mapping)]
+            for label, each in zip(_labels(entries), entries, strict=True):
+                yield from flattened(each, f"{path}[{label}]")
 
 
-def _label(entry: Entry, number: int) -> str:
-    """What tells an entry of a list from the others: its first field, as `fpr=0.01`."""
-    for key, value in entry.items():
-        if isinstance(value, (str, int, float)):
-            return f"{key}={value}"
+def _labels(entries: list[Entry]) -> list[str]:
+    """What tells the entries of a list apart: their first field, as `fpr=0.01`, or their number."""
+    labels = []
+    for entry in entries:
+        key, value = next(iter(entry.items()), ("", None))
         if isinstance(value, list):
-            return f"{key}={'-'.join('' if end is None else str(end) for end in value)}"
-    return str(number)
+            value = "-".join("" if end is None else str(end) for end in value)
+        labels.append(f"{key}={value}")
+    counts = any(label.startswith(("n=", "value=")) for label in labels)
+    return list(map(str, range(len(labels)))) if counts else labels
 
 
 def _cell(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from lensjax.gates.compare_runs import Run, Told, read_runs
 from lensjax.gates.protocol import GATES, Protocol, parse_protocol
 from lensjax.gates.statistics import auroc
 from lensjax.schema import LensjaxError
-from tests.gates.compared import make_run, quick
+from tests.gates.compared import judge_auroc_alone, make_run, quick
 from tests.gates.synthetic import Arrays, edit_json, synthetic_arrays, write_json
 
 CONFIGS = {"a1": 0.0, "b1": 3.0}
@@ -24,6 +25,14 @@ CONFIGS = {"a1": 0.0, "b1": 3.0}
 @pytest.fixture(scope="module")
 def rules(default: Protocol) -> Protocol:
     return quick(default)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_judge() -> Iterator[None]:
+    """The judging itself replaced."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare_runs, "judge", judge_auroc_alone)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +70,7 @@ def refused(names, told: Told = Told()) -> LensjaxError:  # noqa: B008
 # -- what is compared ------------------------------------------------------------------------------
 
 
-def test_experiments_are_told_by_config_and_judged_by_the_worst_seed(document, matrix, rules):
+def test_experiments_are_told_by_config_and_judged_by_the_worst_seed(document):
     assert [each["name"] for each in document["experiments"]] == ["a1", "b1"]
     for experiment in document["experiments"]:
         runs = experiment["runs"]
@@ -75,8 +84,14 @@ def test_experiments_are_told_by_config_and_judged_by_the_worst_seed(document, m
             values = [run["judged"]["gates"][gate]["value"] for run in runs]
             least = min(values) if gate == "auroc_test" else max(values)
             assert experiment["gates"][gate]["value"] == least
-    own = document["experiments"][1]["runs"][2]
-    assert own["judged"] == judge(matrix / "b1-seed2", rules)
+
+
+def test_runs_are_judged_anew(matrix, rules, tmp_path, monkeypatch):
+    """As `gates` does, whatever gates.json says."""
+    runs = [shutil.copytree(matrix / name, tmp_path / name) for name in ("a1-seed0", "b1-seed2")]
+    write_json(Path(runs[1]) / "gates.json", {"verdict": "GREEN", "gates": {}})
+    monkeypatch.setattr(compare_runs, "judge", judge)
+    assert read_runs(runs, Told())[1].judged == judge(runs[1], rules)
 
 
 def test_a_run_with_another_field_is_another_experiment(matrix, rules, tmp_path):
@@ -118,8 +133,9 @@ def test_every_gate_has_a_measure_and_its_number_is_that_of_all_rows(document, r
     rows = synthetic_arrays("test", pairs=60, lookalikes=20, hosts_per_brick=4, skill=0.1)
     told = document["experiments"][0]["measures"]["auroc_test"]["runs"][0]["value"]
     assert told == pytest.approx(auroc(rows["logit"], rows["label"]), rel=1e-5)
-    judged = document["experiments"][0]["runs"][0]["judged"]["gates"]["auroc_test"]
-    assert judged["n_pos"] + judged["n_neg"] < len(rows["label"])
+    judged = document["experiments"][0]["runs"][0]["judged"]["gates"]["auroc_test"]["value"]
+    own = rows["in_manifest"]
+    assert judged == pytest.approx(auroc(rows["logit"][own], rows["label"][own]), rel=1e-5)
 
 
 def test_a_difference_has_its_sign_and_its_claim(document):

@@ -33,7 +33,8 @@ def main(argv: Sequence[str]) -> int:
         "--devices",
         default="",
         metavar="0,1",
-        help="GPUs as CUDA_VISIBLE_DEVICES names them, one run at a time on each",
+        help="GPUs as CUDA_VISIBLE_DEVICES names them: one run at a time on each, k on one that "
+        "is named k times",
     )
     parser.add_argument(
         "--accept-change",
@@ -69,8 +70,6 @@ def _devices(text: str) -> list[str]:
     for device in devices:
         if not re.fullmatch(r"[\w:/.-]+", device):
             usage(f"{device!r} is no device", "--devices", "Give ids, as in --devices=0,1")
-        if devices.count(device) > 1:
-            usage(f"{device} is given twice", "--devices", "A device takes one run at a time")
     return devices
 
 

@@ -16,6 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"  # of a GPU, that JAX takes at its start
+_USED = 0.9  # of a GPU's memory, by all runs that share it
+
 
 @dataclass(frozen=True)
 class Child:
@@ -27,10 +30,11 @@ class Child:
 
 
 class Children:
-    """At most as many processes as there are `slots`: devices, or None for one process alone."""
+    """At most as many processes as there are `slots`: devices, or None for one process alone. A
+    device that is there k times takes k processes, each with a k-th of its memory."""
 
     def __init__(self, slots: Sequence[str | None]):
-        self._free, self._running = list(slots), list[Child]()
+        self._slots, self._free, self._running = list(slots), list(slots), list[Child]()
 
     @property
     def free(self) -> bool:
@@ -46,18 +50,27 @@ class Children:
         """Start a process, which sees its own device alone; gives that. All that it says is added
         to `log`."""
         device = self._free.pop(0)
-        seen = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
         with open(log, "ab") as file:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **seen},
+                env={**os.environ, **self._seen(device)},
                 start_new_session=True,
             )
         self._running.append(Child(name, process, device))
         return device
+
+    def _seen(self, device: str | None) -> dict[str, str]:
+        """What tells JAX its device, and its share of it."""
+        if device is None:
+            return {}
+        share = self._slots.count(device)
+        told = {"CUDA_VISIBLE_DEVICES": device}
+        if share > 1 and _MEMORY not in os.environ:
+            told[_MEMORY] = f"{_USED / share:.3f}"
+        return told
 
     def ended(self) -> list[tuple[str, int]]:
         """Name and exit code of those that ended since the last call; minus a signal's number."""

@@ -65,8 +65,9 @@ def run_sweep(
 ) -> ExitCode | int:
     """Run what is not finished, then compare; returns the exit code.
 
-    devices: as CUDA_VISIBLE_DEVICES names them, one run at a time on each; without any, one run
-    after another, on all that JAX finds. command: what starts a run.
+    devices: as CUDA_VISIBLE_DEVICES names them, one run at a time on each, or k on one that is
+        there k times; without any, one run after another, on all that JAX finds.
+    command: what starts a run.
 
     Returns: 75 if stopped; else the code of the first run that came to no verdict; else that of
         the worst verdict: 22, 20, 21, and 0 if all are GREEN.

@@ -16,9 +16,11 @@ from lensjax.sweep.plan import Plan, Planned, make_plan
 # Says who it is and what it sees, then does what the file `do` in its folder says, or succeeds.
 CHILD = """
 import json, os, pathlib, signal, sys, time
+MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"
 folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
 with open(folder.parent / "started", "a") as file:
-    file.write(json.dumps([name, os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES")]) + "\\n")
+    seen = [os.environ.get(key) for key in ("CUDA_VISIBLE_DEVICES", MEMORY)]
+    file.write(json.dumps([name, *seen]) + "\\n")
 do = folder / "do"
 told = do.read_text().split() if do.exists() else ["0"]
 if told[0] == "wait":
@@ -85,7 +87,7 @@ def tell(folder: Path) -> Callable[[str, str], None]:
 
 @pytest.fixture
 def started(folder: Path) -> Callable[[], list[list[Any]]]:
-    """Name, pid and device of every child so far."""
+    """Name, device and share of its memory of every child so far."""
 
     def read() -> list[list[Any]]:
         path = folder / "started"

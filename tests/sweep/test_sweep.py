@@ -116,10 +116,20 @@ def test_a_request_to_stop_is_passed_on_by_pid(
 def test_every_device_has_one_run_at_a_time(folder, compared, tell, started) -> None:
     plan = make_plan(["a1", "b3"], [0, 1, 2], "tiny")
     assert run_sweep(plan, folder, devices=["2", "5"], command=child) == 0
-    seen = [device for _, _, device in started()]
-    assert len(seen) == 6 and seen[:2] == ["2", "5"] and set(seen) == {"2", "5"}
+    seen = [device for _, device, _ in started()]
+    assert len(seen) == 6 and set(seen[:2]) == set(seen) == {"2", "5"}
     entries = json.loads((folder / "sweep.json").read_text())["runs"]
     assert {run["device"] for run in entries} == {"2", "5"}
+
+
+def test_a_device_named_twice_takes_two_runs_with_half_its_memory_each(
+    folder, compared, started, monkeypatch
+) -> None:
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
+    plan = make_plan(["a1", "b3"], [0, 1], "tiny")
+    assert run_sweep(plan, folder, devices=["0", "0", "1"], command=child) == 0
+    shares = {(device, memory) for _, device, memory in started()}
+    assert shares <= {("0", "0.450"), ("1", None)} and ("0", "0.450") in shares
 
 
 def test_two_devices_run_at_once(folder, compared, tell, started) -> None:

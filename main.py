@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 
 from lensjax import configuration
-from lensjax.job import run
 from lensjax.runs.logs import run_command
 
 
@@ -32,6 +31,9 @@ def main(argv: Sequence[str]) -> int:
     )
     flags, overrides = parser.parse_all(argv)
     config = configuration.load_config(flags.config, overrides)
+    # jax and all else: worker processes import this file, and need none of it
+    from lensjax.job import run
+
     return run(
         config,
         flags.workdir,

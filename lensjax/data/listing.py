@@ -40,7 +40,7 @@ def list_files(
     names = [posixpath.basename(entry["name"].rstrip("/")) for entry in entries]
     for entry, name in zip(entries, names, strict=True):
         if entry["type"] != "directory" and name.endswith(suffixes):  # a link is inspected too
-            found = inspect(entry["name"], f"{split}/{name}")
+            found = inspect(entry["name"], posixpath.join(split, name))
             if isinstance(found, Shard):
                 shards.append(found)
             else:
@@ -50,9 +50,9 @@ def list_files(
             severity = "NOTE" if harmless and not name.endswith(".tmp") else "ERROR"
             what = "stray file" if entry["type"] == "file" else "stray folder"
             message = f"{what} {name!r} is not a {wanted} file and is not read"
-            findings.append(finding(message, f"{split}/{name}", severity=severity))
+            findings.append(finding(message, posixpath.join(split, name), severity=severity))
     if not any(name.endswith(suffixes) for name in names):
-        stray = ", ".join(map(repr, names))
+        stray = ", ".join(names)
         message = f"no {wanted} file (stray: {stray})" if names else "empty directory"
         findings.insert(0, finding(message, f"{split}/"))
     return shards, findings

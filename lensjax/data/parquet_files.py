@@ -12,7 +12,6 @@ import contextlib
 import difflib
 import functools
 import math
-import posixpath
 from collections.abc import Collection, Iterable, Iterator
 from typing import BinaryIO, cast
 
@@ -24,6 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import schema
 from lensjax.data.formats import Shard, finding, one_line
+from lensjax.data.listing import list_files
 from lensjax.data.npz import is_pickle, refused
 from lensjax.data.parquet_footer import (
     MAX_FOOTER_BYTES,
@@ -52,31 +52,14 @@ _MAX_WORD = 255  # characters
 def list_split(
     filesystem: fsspec.AbstractFileSystem, root: str, split: str
 ) -> tuple[list[Shard], list[Finding]]:
-    """The sound shards of a split, sorted by name, and what is wrong with the others, with the
-    folder, and with stray files in it (a finished writer's _SUCCESS and hidden files are notes;
-    anything else may be data that would silently not be read, and is an error)."""
-    folder = posixpath.join(root, split)
-    if not filesystem.isdir(folder):
-        return [], [finding(f"no folder {split}, expected {', '.join(schema.SPLITS)}", root)]
-    entries = sorted(filesystem.ls(folder, detail=True), key=lambda entry: entry["name"])
-    shards, findings, parquet = [], [], 0
-    for entry in entries:
-        name = posixpath.basename(entry["name"].rstrip("/"))
-        if entry["type"] == "file" and name.endswith(".parquet"):
-            parquet += 1
-            shard = _inspect(filesystem, entry["name"], split)
-            (shards if isinstance(shard, Shard) else findings).append(shard)
-        elif name:
-            harmless = entry["type"] == "file" and (name == "_SUCCESS" or name.startswith("."))
-            severity = "NOTE" if harmless and not name.endswith(".tmp") else "ERROR"
-            what = "stray file" if entry["type"] == "file" else "stray folder"
-            message = f"{what} {name!r} is not a *.parquet file and is not read"
-            findings.append(finding(message, f"{split}/{name}", severity=severity))
-    if not parquet:
-        names = ", ".join(posixpath.basename(entry["name"].rstrip("/")) for entry in entries)
-        message = f"no *.parquet file (stray: {names})" if names else "empty directory"
-        findings.insert(0, finding(message, f"{split}/"))
-    return shards, findings
+    """As listing.list_files, of *.parquet."""
+    return list_files(
+        filesystem,
+        root,
+        split,
+        (".parquet",),
+        lambda path, name: _inspect(filesystem, path, name, split),
+    )
 
 
 def footer_of(filesystem: fsspec.AbstractFileSystem, path: str) -> Footer:
@@ -197,9 +180,10 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _inspect(filesystem: fsspec.AbstractFileSystem, path: str, split: str) -> Shard | Finding:
+def _inspect(
+    filesystem: fsspec.AbstractFileSystem, path: str, name: str, split: str
+) -> Shard | Finding:
     """The shard at `path`, or the first thing wrong with it, judged by its footer."""
-    name = posixpath.join(split, posixpath.basename(path))
     try:
         with open_shard(filesystem, path) as file:
             columns, rows = file.schema_arrow, file.metadata.num_rows

@@ -251,8 +251,8 @@ def _notes(runs: Sequence[Run], experiments: Sequence[Experiment]) -> list[str]:
             notes.append(f"{each.name}: no evidence, so no claim.")
         elif not each.claims:
             notes.append(f"{each.name}: {each.seeds} of {SEEDS_FOR_A_CLAIM} seeds, so no claim.")
-        if each.seeds < len(each.runs) and each.seeds < len(runs):
-            notes.append(f"{each.name}: {len(each.runs)} runs count as {each.seeds} seeds.")
+        if each.seeds < len(each.runs):
+            notes.append(f"{each.name}: its {len(each.runs)} runs count as {each.seeds}.")
     codes = sorted({run.head.code for run in runs})
     if len(codes) > 1:
         told = ", ".join(code[:8] or "not recorded" for code in codes)

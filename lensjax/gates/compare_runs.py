@@ -97,8 +97,8 @@ def read_runs(
     advance: called with each run's name before it is judged.
 
     Raises:
-        LensjaxError: exit 2 for a name that is no run or given twice, or fewer than two; 12 for
-            other protocols or data; 22 for a run that is incomplete, damaged, on other stamps of
+        LensjaxError: exit 2 for a name that is no run or given twice; 12 for other protocols or
+            data; 22 for a run that is incomplete, damaged, on other stamps of
             the same data, or of a sweep of which others are missing.
     """
     folders = _folders(names)
@@ -138,8 +138,8 @@ def _folders(names: Sequence[str | Path]) -> list[Path]:
     for folder in folders:
         if folders.count(folder) > 1:
             _usage("given twice", str(folder), "Give each run once")
-    if len(folders) < 2:
-        _usage(f"{len(folders)} run given, two are needed", "", "Give the directories of runs")
+    if not folders:
+        _usage("no run given", "", "Give the directories of runs")
     return folders
 
 

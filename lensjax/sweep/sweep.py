@@ -155,9 +155,6 @@ def _compare(record: Record) -> None:
     """Compare all runs, write the comparison into the sweep's folder, print the verdicts."""
     folders = [record.folder / run["name"] for run in record.runs]
     log.info("comparing %d runs", len(folders))
-    if len(folders) < 2:
-        log.warning("one run alone: nothing to compare it with")
-        return
     document = compare(read_runs(folders, Told()))
     paths = write_comparison(record.folder, document)
     say(verdict_lines(document))

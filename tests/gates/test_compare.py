@@ -326,13 +326,18 @@ def test_incomplete_runs_are_refused(matrix, rules, tmp_path):
     ("names", "told"),
     [
         (["a1-seed0", "a1-seed0"], "given twice"),
-        (["a1-seed0"], "two are needed"),
+        ([], "no run given"),
         (["a1-seed0", "nowhere"], "no such run directory"),
     ],
 )
 def test_wrong_names_are_usage(matrix, names, told):
     error = refused([matrix / name for name in names])
     assert error.code == 2 and told in str(error)
+
+
+def test_one_run_alone_has_no_differences_and_no_claim(runs):
+    document = compare(runs[:1])
+    assert document["differences"] == [] and not document["experiments"][0]["claims"]
 
 
 def test_measures_have_names_of_their_own(rules):

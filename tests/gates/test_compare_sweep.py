@@ -58,11 +58,12 @@ def test_the_best_seed_alone_is_refused_and_the_missing_are_named(
     sweep: Path, rules: Protocol, tmp_path: Path, capsys
 ) -> None:
     other = make_run(tmp_path / "a1", rules)
-    code = command.main(["compare", str(sweep / "b3-seed2"), str(other)])
-    said = capsys.readouterr()
-    assert (code, said.out) == (22, "") and said.err.count("\n") == 1
-    assert "a sweep of 5 runs, of which 4 are not among those given" in said.err
-    assert all(name in said.err for name in NAMES if name != "b3-seed2")
+    for given in ([sweep / "b3-seed2"], [sweep / "b3-seed2", other]):
+        code = command.main(["compare", *map(str, given)])
+        said = capsys.readouterr()
+        assert (code, said.out) == (22, "") and said.err.count("\n") == 1
+        assert "a sweep of 5 runs, of which 4 are not among those given" in said.err
+        assert all(name in said.err for name in NAMES if name != "b3-seed2")
 
 
 def test_without_the_record_the_best_seed_stands_for_all(

@@ -6,14 +6,26 @@ same verdict in five years, on a laptop.
 
     python -m lensjax.gates --workdir=runs/b3
 
-    judged = judge("runs/b3", load_protocol("configs/protocols/default.json"))
+    judged = examine("runs/b3", load_protocol("configs/protocols/default.json"))
     write("runs/b3", judged)
     print(table(judged)); sys.exit(exit_code(judged))
 """
 
+from lensjax.gates.measures import STEPS, examine
 from lensjax.gates.printed import beside, table
 from lensjax.gates.protocol import Protocol, load_protocol
 from lensjax.gates.record import refuse, write
 from lensjax.gates.verdict import exit_code, judge
 
-__all__ = ["Protocol", "beside", "exit_code", "judge", "load_protocol", "refuse", "table", "write"]
+__all__ = [
+    "STEPS",
+    "Protocol",
+    "beside",
+    "examine",
+    "exit_code",
+    "judge",
+    "load_protocol",
+    "refuse",
+    "table",
+    "write",
+]

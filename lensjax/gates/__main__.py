@@ -3,8 +3,9 @@
     python -m lensjax.gates --workdir=runs/b3
     python -m lensjax.gates compare runs/a1 runs/b3      # see compare --help
 
-gates.json is written anew where it is not what the arrays give. Under another protocol the
-judgement is printed only. Needs no jax: it runs wherever numpy, scipy and scikit-learn do.
+gates.json and measures.json are written anew where they are not what the arrays give. Under another
+protocol the judgement is printed only. Needs no jax: it runs wherever numpy, scipy and scikit-learn
+do.
 """
 
 from __future__ import annotations
@@ -19,11 +20,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lensjax.gates import compare_command, exit_code, judge, load_protocol, table, write
+from lensjax.gates import compare_command, examine, exit_code, load_protocol, table, write
 from lensjax.gates.arrays import read_manifest
 from lensjax.gates.compare_sweep import note
 from lensjax.gates.protocol import Protocol, first_difference
-from lensjax.gates.record import GATES, encoded, parsed, refusal, stored_protocol
+from lensjax.gates.record import (
+    GATES,
+    count_opening,
+    encoded,
+    files,
+    openings,
+    parsed,
+    refusal,
+    stored_protocol,
+)
 from lensjax.schema import ExitCode, LensjaxError, printable
 
 _EPILOG = (
@@ -64,7 +74,7 @@ def _flags(argv: Sequence[str]) -> argparse.Namespace:
     parser = _parser("python -m lensjax.gates", __doc__, _EPILOG)
     parser.add_argument("--workdir", required=True, metavar="DIR", help="the run's directory")
     parser.add_argument("--protocol", metavar="FILE", help="another one than the run's own")
-    parser.add_argument("--json", action="store_true", help="print gates.json, not a table")
+    parser.add_argument("--json", action="store_true", help="print JSON, not tables")
     return _parsed(parser, argv)
 
 
@@ -114,9 +124,12 @@ def _judge(flags: argparse.Namespace) -> ExitCode:
                 return _under_another(flags, workdir, begun, rules)
         else:
             rules = stored_protocol(workdir, begun)
-        judged = judge(workdir, rules)
+        judged = examine(workdir, rules)
     _put(workdir, judged)
-    _print(encoded(judged).decode().rstrip("\n") if flags.json else table(judged))
+    if flags.json:
+        _print(encoded(judged).decode().rstrip("\n"))
+    else:
+        _print("\n".join(filter(None, (openings(workdir), table(judged)))))
     if sweep := note(workdir):
         _say(sweep)
     return exit_code(judged)
@@ -133,7 +146,8 @@ def _under_another(
     flags: argparse.Namespace, workdir: Path, begun: str, rules: Protocol
 ) -> ExitCode:
     """Print the judgement under a protocol that is not the run's; gates.json stays as it is."""
-    judged = judge(workdir, rules, other_protocol=True)
+    judged = examine(workdir, rules, other_protocol=True)
+    count_opening(workdir, judged)
     if flags.json:
         _print(encoded({"other_protocol": True, **judged}).decode().rstrip("\n"))
     else:
@@ -151,18 +165,25 @@ def _under_another(
 
 
 def _put(workdir: Path, judged: Mapping[str, Any]) -> None:
-    """Write gates.json, naming what differed in the one that was there."""
-    path, content = workdir / GATES, encoded(judged)
-    before = path.read_bytes() if path.is_file() else content
+    """Write gates.json and measures.json, naming what differed in those that were there."""
+    contents = files(judged)
+    before = {name: _content(workdir / name) for name in contents}
     write(workdir, judged)
-    if before != content:
-        old = parsed(before)
+    for name, content in contents.items():
+        was = before[name]
+        if was is None or was == content:
+            continue
+        old = parsed(was)
         difference = "no JSON object" if old is None else first_difference(old, parsed(content))
         _say(
-            f"{path}: was not what the arrays give ({difference or 'its layout'}): edited, or of "
-            "other versions of the libraries. Written anew; a report.html made before shows the "
-            "old one until python -m lensjax.report writes it again"
+            f"{workdir / name}: was not what the arrays give ({difference or 'its layout'}): "
+            "edited, or of other versions of the libraries. Written anew; a report.html made "
+            "before shows the old one until python -m lensjax.report writes it again"
         )
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
 
 
 def _failed(code: int, text: str, argv: Sequence[str]) -> int:

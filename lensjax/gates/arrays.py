@@ -10,12 +10,9 @@ the ones that eval/manifest.json names, or impossible are refused with exit 22.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +20,7 @@ import numpy as np
 
 from lensjax import schema
 from lensjax.gates import protocol
+from lensjax.gates.npz import unpack
 from lensjax.schema import ExitCode, LensjaxError
 
 SPLITS = ("val", "test")
@@ -64,6 +62,13 @@ OPTIONAL: dict[str, tuple[str, tuple[int, ...]]] = {
     "high_frequency_core": ("f", (12,)),
     "hard_negative_audit": ("f", (4,)),
 }
+# eval/anchors.npz and eval/contaminants.npz, where the manifest names them: scored catalogues.
+CATALOGUES = ("anchors", "contaminants")
+CATALOGUE_COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "name": ("U", ()),
+    "class": ("U", ()),
+    "logit": ("f", ()),  # NaN: not scored
+}
 _ARC_COLUMNS = ("theta_e_arcsec", "arc_snr", "arc_snr_shot", "arc_snr_outside")
 _SCORES = ("logit", "logit_core_masked", "logit_core_only")
 _MANIFEST_KEYS: dict[str, type | tuple[type, ...]] = {
@@ -76,8 +81,6 @@ _MANIFEST_KEYS: dict[str, type | tuple[type, ...]] = {
     "population": dict,
     "phase0": dict,
 }
-_LARGEST_RATIO = 300  # of the arrays to their file: more is no evaluation but a bomb
-_DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError, RuntimeError)
 _AGAIN = "Move eval/ out of this workdir and run main.py again: it evaluates anew"
 
 Arrays = dict[str, np.ndarray]
@@ -85,12 +88,14 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Validated arrays of both splits, all rows; `digest` binds them and the manifest."""
+    """Validated arrays of both splits, all rows, and of the catalogues that were scored; `digest`
+    binds them and the manifest."""
 
     manifest: dict[str, Any]
     val: Arrays
     test: Arrays
     digest: str
+    catalogues: dict[str, Arrays] = field(default_factory=dict)
 
 
 def manifest_path(workdir: str | Path) -> Path:
@@ -124,13 +129,17 @@ def _wrong_in(manifest: Any) -> str:
     for key, known in (("mode", schema.PAIRINGS), ("preprocessing", schema.PREPROCESSINGS)):
         if manifest[key] not in known:
             return f"{key} is {manifest[key]!r}, not one of {', '.join(known)}"
-    theta_e = manifest["population"].get("theta_e")
-    if theta_e is not None and not _is_range(theta_e):
-        return "population.theta_e is not [min, max] in arcsec"
+    for key in ("theta_e", "arc_snr"):
+        span = manifest["population"].get(key)
+        if span is not None and not _is_range(span):
+            return f"population.{key} is not [min, max]"
     for split in SPLITS:
         entry = manifest["splits"].get(split)
         if not isinstance(entry, dict) or not _describes(entry, f"{split}.npz"):
             return f"splits.{split} does not name {split}.npz"
+    for name in filter(manifest.__contains__, CATALOGUES):
+        if not isinstance(manifest[name], dict) or not _describes(manifest[name], f"{name}.npz"):
+            return f"{name} does not name {name}.npz"
     return ""
 
 
@@ -157,7 +166,9 @@ def read_evaluation(workdir: str | Path) -> Evaluation:
                 f"{workdir}/eval",
                 _AGAIN,
             )
-    return Evaluation(manifest, val, test, protocol.digest(manifest))
+    catalogues = {name: _read_catalogue(workdir, manifest, name) for name in CATALOGUES}
+    scored = {name: arrays for name, arrays in catalogues.items() if arrays is not None}
+    return Evaluation(manifest, val, test, protocol.digest(manifest), scored)
 
 
 def _describes(entry: Mapping[str, Any], name: str) -> bool:
@@ -165,9 +176,34 @@ def _describes(entry: Mapping[str, Any], name: str) -> bool:
     return entry.get("file") == name and isinstance(entry.get("sha256"), str) and type(n) is int
 
 
+def _read_catalogue(workdir: str | Path, manifest: dict[str, Any], name: str) -> Arrays | None:
+    """A catalogue's scores; None where the manifest has none."""
+    if name not in manifest:
+        return None
+    arrays, where = _read(workdir, manifest[name], name, CATALOGUE_COLUMNS)
+    _check_columns(arrays, CATALOGUE_COLUMNS, CATALOGUE_COLUMNS, where, manifest[name]["n"])
+    names, counts = np.unique(arrays["name"], return_counts=True)
+    if (counts > 1).any():
+        _refuse(f"name {str(names[counts > 1][0])!r} is there twice", where, _AGAIN)
+    if np.isinf(arrays["logit"]).any():
+        _refuse("logit is infinite; NaN says that a row was not scored", where, _AGAIN)
+    return arrays
+
+
 def _read_split(workdir: str | Path, manifest: dict[str, Any], split: str) -> Arrays:
     entry = manifest["splits"][split]
-    path = Path(workdir) / "eval" / f"{split}.npz"
+    arrays, where = _read(workdir, entry, split, {**REQUIRED, **OPTIONAL})
+    validate(arrays, where, entry["n"], manifest["mode"])
+    if entry.get("ids_sha256", ids_digest(arrays["stamp_id"])) != ids_digest(arrays["stamp_id"]):
+        _refuse(f"its stamp ids are not in the {split} manifest", where, _AGAIN)
+    return arrays
+
+
+def _read(
+    workdir: str | Path, entry: Mapping[str, Any], name: str, known: Mapping[str, Any]
+) -> tuple[Arrays, str]:
+    """The known arrays of the npz that an entry of the manifest names, and its path."""
+    path = Path(workdir) / "eval" / f"{name}.npz"
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -175,15 +211,14 @@ def _read_split(workdir: str | Path, manifest: dict[str, Any], split: str) -> Ar
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         _refuse(
             "is not the file that eval/manifest.json names (its SHA-256 differs): damaged, edited "
-            f"or of other rows than the {split} manifest's",
+            f"or of other rows than the {name} manifest's",
             str(path),
             _AGAIN,
         )
-    arrays = _unpack(content, str(path))
-    validate(arrays, str(path), entry["n"], manifest["mode"])
-    if entry.get("ids_sha256", ids_digest(arrays["stamp_id"])) != ids_digest(arrays["stamp_id"]):
-        _refuse(f"its stamp ids are not in the {split} manifest", str(path), _AGAIN)
-    return arrays
+    try:
+        return unpack(content, known), str(path)
+    except ValueError as error:
+        _refuse(str(error), str(path), _AGAIN)
 
 
 def ids_digest(stamp_ids: np.ndarray) -> str:
@@ -191,60 +226,31 @@ def ids_digest(stamp_ids: np.ndarray) -> str:
     return hashlib.sha256("\n".join(stamp_ids.tolist()).encode()).hexdigest()
 
 
-def _unpack(content: bytes, where: str) -> Arrays:
-    """The arrays of an npz: no pickles, no member twice, none larger than its bytes."""
-    known = {**REQUIRED, **OPTIONAL}
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = archive.infolist()
-            names = [member.filename for member in members]
-            if len(set(names)) != len(names):
-                _refuse("holds an array twice", where, _AGAIN)
-            if sum(member.file_size for member in members) > _LARGEST_RATIO * len(content):
-                _refuse("unpacks to far more than its size", where, _AGAIN)
-            return {
-                name: _array(archive.read(f"{name}.npy"))
-                for name in known
-                if f"{name}.npy" in names
-            }
-    except _DAMAGE as error:
-        _refuse(f"is not an npz of plain arrays: {error}", where, _AGAIN)
-
-
-def _array(content: bytes) -> np.ndarray:
-    """One .npy; ValueError for objects, or a header that claims other than what follows."""
-    stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0
-    if version != (1, 0):
-        read = np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    size = dtype.itemsize
-    for length in shape:
-        size *= length
-    if dtype.hasobject or min(shape, default=0) < 0 or size != len(content) - stream.tell():
-        raise ValueError("an array's header does not fit its bytes")
-    stream.seek(0)
-    return np.lib.format.read_array(stream, allow_pickle=False)
-
-
 def validate(arrays: Arrays, where: str, n: int, mode: str) -> None:
     """Refuse arrays that are absent, of wrong length, kind or shape, or impossible.
 
     arrays: of one split, n rows; mode: paired or unpaired. Raises LensjaxError (exit 22).
     """
-    for name in REQUIRED:
+    _check_columns(arrays, REQUIRED, {**REQUIRED, **OPTIONAL}, where, n)
+    _check_rows(arrays, mode, lambda what: _refuse(what, where, _AGAIN))
+
+
+def _check_columns(
+    arrays: Arrays,
+    required: Iterable[str],
+    known: Mapping[str, tuple[str, tuple[int, ...]]],
+    where: str,
+    n: int,
+) -> None:
+    for name in required:
         if name not in arrays:
             _refuse(f"array {name} is missing", where, _AGAIN)
-    for name, (kinds, shape) in {**REQUIRED, **OPTIONAL}.items():
-        if name not in arrays:
-            continue
-        array = arrays[name]
+    for name, array in arrays.items():
+        kinds, shape = known[name]
         if array.dtype.kind not in kinds or array.shape[1:] != shape or array.ndim < 1:
             _refuse(f"{name} is {array.dtype} {array.shape}, not [n, *{shape}]", where, _AGAIN)
         if len(array) != n:
             _refuse(f"{name} has {len(array)} rows, the manifest says {n}", where, _AGAIN)
-    _check_rows(arrays, mode, lambda what: _refuse(what, where, _AGAIN))
 
 
 def _check_rows(arrays: Arrays, mode: str, refuse: Callable[[str], NoReturn]) -> None:

@@ -8,9 +8,10 @@ it knows the run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from lensjax.gates.printed_measures import aligned, interval, measures_lines, number
 from lensjax.gates.protocol import GATES
 from lensjax.gates.verdict import PHASE0
 from lensjax.schema import printable
@@ -23,8 +24,8 @@ _RIGHT = (2, 6, 7)  # columns that are numbers
 
 
 def table(judged: Entry) -> str:
-    """Lines of text: each gate (the required ones first), what stands beside it, the colour word
-    and its reason. Control characters are escaped."""
+    """Lines of text: each gate (the required ones first), what stands beside it, what was measured,
+    the colour word and its reason. Control characters are escaped."""
     reason = f": {judged['reason']}" if judged["reason"] else ""
     last = [f"{judged['verdict']}{reason}"]
     if judged.get("evidence_reason"):
@@ -33,10 +34,12 @@ def table(judged: Entry) -> str:
         last += [f"  {name}: {message}" for name, message in judged["failed_checks"].items()]
         return "\n".join(printable(line) for line in last)
     ranked = sorted(judged["gates"].items(), key=lambda item: not item[1]["required"])
-    lines = _aligned([_COLUMNS, *(_row(name, gate) for name, gate in ranked)])
+    lines = aligned([_COLUMNS, *(_row(name, gate) for name, gate in ranked)], _RIGHT)
     notes = [f"  {name}: {note}" for name, gate in ranked if (note := beside(gate))]
     if notes:
         lines += ["", "beside the gates", *notes]
+    if "measures" in judged:
+        lines += ["", *measures_lines(judged["measures"])]
     return "\n".join(printable(line) for line in [*lines, "", _DECIDES, *last])
 
 
@@ -49,31 +52,31 @@ def beside(gate: Entry) -> str:
     if "null" in detail:
         null = detail["null"]
         notes.append(
-            f"null {_number(null['value'])} {_interval(null['ci'])}, p {_number(null['p'])} of "
+            f"null {number(null['value'])} {interval(null['ci'])}, p {number(null['p'])} of "
             f"{null['permutations']} permutations, exchanging {null['exchanged']} "
             f"({null['effective_test']} in test)"
         )
     if "in_sample" in detail:
         notes.append(
-            f"cross-validated on test {_number(detail['cross_validated_on_test'])}, in sample "
-            f"{_number(detail['in_sample'])}, C {detail['c']:g}, {detail['features']} features"
+            f"cross-validated on test {number(detail['cross_validated_on_test'])}, in sample "
+            f"{number(detail['in_sample'])}, C {detail['c']:g}, {detail['features']} features"
         )
     if "expected_drop" in detail:
-        notes.append(f"geometry alone predicts {_number(detail['expected_drop'])}")
+        notes.append(f"geometry alone predicts {number(detail['expected_drop'])}")
     if "lookalikes" in detail:
         alone = detail["lookalikes"]
-        told = f"{_number(alone['value'])} {_interval(alone['ci'])}" if alone["n_neg"] else "none"
+        told = f"{number(alone['value'])} {interval(alone['ci'])}" if alone["n_neg"] else "none"
         share = 100 * detail["lookalike_share"]
         notes.append(f"look-alikes alone ({share:.0f} % of the negatives) {told}")
     if "audit_best" in detail:
-        notes.append(f"best one-number audit of the shuffle {_number(detail['audit_best'])}")
+        notes.append(f"best one-number audit of the shuffle {number(detail['audit_best'])}")
     notes += [_bin(each) for each in detail.get("bins", ())]
     return "; ".join(notes)
 
 
 def _bin(each: Entry) -> str:
     low, high = each["theta_e"]
-    told = each["state"] or f"{_number(each['value'])} {_interval(each['ci'])}"
+    told = each["state"] or f"{number(each['value'])} {interval(each['ci'])}"
     return f"theta_E {low:g}-{high:g} (n {each['n_pos']}) {told}"
 
 
@@ -83,33 +86,11 @@ def _row(name: str, gate: Entry) -> tuple[str, ...]:
     return (
         name,
         f"{gate['verdict']}{warn}",
-        _number(gate["value"]),
-        _interval(gate["ci"]),
+        number(gate["value"]),
+        interval(gate["ci"]),
         "-" if threshold is None else f"{GATES[name]} {threshold:g}",
         "required" if gate["required"] else "reported",
         f"{gate['n_pos']}/{gate['n_neg']}",
         str(gate["n_bricks"]),
         gate["reason"],
     )
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[k]) for row in rows) for k in range(len(_COLUMNS) - 1)]
-    lines = []
-    for row in rows:
-        cells = [
-            text.rjust(width) if k in _RIGHT else text.ljust(width)
-            for k, (text, width) in enumerate(zip(row[:-1], widths, strict=True))
-        ]
-        lines.append("  ".join([*cells, row[-1]]).rstrip())
-    return lines
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _interval(ends: Sequence[float | None] | None) -> str:
-    if ends is None or None in ends:
-        return "-"
-    return f"[{ends[0]:.3f}, {ends[1]:.3f}]"

@@ -97,7 +97,9 @@ def grouped_aurocs(
 
 
 def _fit_bars(name: str, case: Case) -> tuple[str, ...]:
-    """Fit rows below the minimum bar a PASS as test rows do."""
+    """Fit rows below the minimum bar a PASS as test rows do; a probe that is no gate has none."""
+    if name not in case.protocol.gates:
+        return ()
     counts = dict(zip(("n_pos", "n_neg", "n_bricks"), case.fit.counts(), strict=True))
     least = case.protocol.gates[name].minimum
     return tuple(

@@ -1,7 +1,8 @@
-"""gates.json, and what else of a run's directory a judgement needs beside the arrays.
+"""gates.json, measures.json, opened.jsonl, and what else of a run a judgement needs beside arrays.
 
-Not the judging (lensjax.gates.verdict). The file is whole or absent, and its bytes are a function
-of the arrays and the protocol alone: no time, path or version is in it.
+Not the judging (lensjax.gates.verdict). The first two are whole or absent, and their bytes are a
+function of the run's files and the protocol alone: no time, path or version is in them. The third
+has a line for every time that the test arrays were judged.
 
     write("runs/b3", judged)
     stored_protocol("runs/b3").digest
@@ -10,6 +11,7 @@ of the arrays and the protocol alone: no time, path or version is in it.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 import uuid
@@ -23,8 +25,11 @@ from lensjax.gates.verdict import PHASE0, RED, SCHEMA
 from lensjax.schema import ExitCode, LensjaxError
 
 GATES = "gates.json"
+MEASURES = "measures.json"
+OPENED = "opened.jsonl"
 PROVENANCE = "provenance.json"  # holds the run's protocol, whole
 PHASE0_SUMMARY = "phase0_summary.json"
+_DIGESTS = ("protocol", "arrays")
 REFUSALS = (
     ExitCode.DATA_INVALID,
     ExitCode.LEAK,
@@ -33,14 +38,52 @@ REFUSALS = (
 )
 
 
-def encoded(judged: Mapping[str, Any]) -> bytes:
-    """The bytes of gates.json: floats to 6 significant digits, NaN and infinities null."""
-    return (json.dumps(rounded(judged), indent=2, allow_nan=False) + "\n").encode()
+def encoded(document: Mapping[str, Any]) -> bytes:
+    """JSON as it is stored: floats to 6 significant digits, NaN and infinities null."""
+    return (json.dumps(rounded(document), indent=2, allow_nan=False) + "\n").encode()
+
+
+def files(judged: Mapping[str, Any]) -> dict[str, bytes]:
+    """What is written of a judgement, by name: gates.json, and measures.json if it was measured."""
+    parts = {GATES: {key: value for key, value in judged.items() if key != "measures"}}
+    if "measures" in judged:
+        parts[MEASURES] = judged["measures"]
+    return {name: encoded(part) for name, part in parts.items()}
 
 
 def write(workdir: str | Path, judged: Mapping[str, Any]) -> Path:
-    """Write gates.json, as `put` does."""
-    return put(Path(workdir) / GATES, encoded(judged))
+    """Write gates.json and measures.json, as `put` does, and count that the test arrays were
+    opened; gives the path of gates.json."""
+    for name, content in files(judged).items():
+        put(Path(workdir) / name, content)
+    count_opening(workdir, judged)
+    return Path(workdir) / GATES
+
+
+def count_opening(workdir: str | Path, judged: Mapping[str, Any]) -> None:
+    """Add a line to opened.jsonl, if test arrays were opened for this judgement. Where that cannot
+    be written (read-only media), the judgement counts and the line is missing."""
+    if judged["arrays_digest"] is None:
+        return
+    line = {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "arrays_digest": judged["arrays_digest"],
+        "protocol_digest": judged["protocol_digest"],
+    }
+    content = json.dumps(line).encode() + b"\n"  # written at once: two processes do not mix lines
+    with contextlib.suppress(OSError), open(Path(workdir) / OPENED, "ab") as file:
+        file.write(content)
+
+
+def openings(workdir: str | Path) -> str:
+    """How often the test arrays were opened, in words; empty if that is not known."""
+    try:
+        lines = (Path(workdir) / OPENED).read_bytes().splitlines()
+    except OSError:
+        return ""
+    told = [found for line in lines if (found := parsed(line)) is not None]
+    rules, arrays = (len({str(each.get(f"{key}_digest")) for each in told}) for key in _DIGESTS)
+    return f"test arrays opened: {len(told)} (protocols: {rules}, evaluations: {arrays})"
 
 
 def put(path: Path, content: bytes) -> Path:

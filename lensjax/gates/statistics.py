@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.special import expit, logit
@@ -202,7 +202,7 @@ def interval(
             interval([sample], single, confidence=confidence, resamples=resamples, seed=seed)
             for sample in samples
         ]
-        return Estimate(float(value), *_corners(statistic, parts), "from exact intervals")
+        return _bounded(Estimate(float(value), *_corners(statistic, parts), "from exact intervals"))
     if error > 0.0:
         low, high = _bootstrap_t(samples, statistic, alpha, resamples, seed, value, error)
         note = ""
@@ -214,7 +214,19 @@ def interval(
         low, high = float(np.fmin(low, exact_low)), float(np.fmax(high, exact_high))
         if np.isfinite(exact[0]).any():
             note = "exact interval: few bricks are discordant"
-    return Estimate(float(value), low, high, note)
+        return Estimate(float(value), low, high, note)
+    return _bounded(Estimate(float(value), low, high, note))
+
+
+def _bounded(found: Estimate) -> Estimate:
+    """A difference of AUROCs lies within -1 and 1, and so does a relative drop from at least 0.5.
+    The drop from an AUROC that may be near 0 has no bound below; there its interval ends at -1, or
+    at the value itself, and says so: so low an end decides nothing, but is no number to read."""
+    low, high = max(found.low, min(-1.0, found.value)), min(found.high, max(1.0, found.value))
+    if (low, high) == (found.low, found.high):
+        return found
+    notes = filter(None, (found.note, "an end lies beyond what is shown"))
+    return Estimate(found.value, low, high, "; ".join(notes))
 
 
 def exact_ends(clusters: Clusters, table: np.ndarray, alpha: float) -> tuple[float, float]:
@@ -280,11 +292,15 @@ def _bootstrap_t(
     return low, high
 
 
+@lru_cache(maxsize=2)
 def brick_counts(n_bricks: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each resample draws each brick: float64 [resamples, n_bricks]."""
+    """How often each resample draws each brick: float64 [resamples, n_bricks], not to be written
+    to, as it is kept."""
     rng = np.random.default_rng(seed)
     even = np.full(n_bricks, 1.0 / n_bricks)
-    return rng.multinomial(n_bricks, even, size=resamples).astype(float)
+    counts = rng.multinomial(n_bricks, even, size=resamples).astype(float)
+    counts.flags.writeable = False
+    return counts
 
 
 def studentised(

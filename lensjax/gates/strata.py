@@ -9,6 +9,7 @@ A stratum's lenses are set against all judged negatives: only the lenses differ 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ import numpy as np
 from lensjax import schema
 from lensjax.gates.case import Case, numbers
 from lensjax.gates.gate import Finding, GateError
-from lensjax.gates.rates import true_positives, wilson
+from lensjax.gates.ranking import at_rate, before
 from lensjax.gates.statistics import Estimate, Sample, difference
+
+_ENDS = ("value", "low", "high")
 
 
 def auroc_test(case: Case) -> Finding:
@@ -29,9 +32,9 @@ def auroc_test(case: Case) -> Finding:
         "by_kind": {kind: _against(case, (kind,)) for kind in schema.NEGATIVE_KINDS},
         "lookalike_share": float(np.isin(_kinds(case), schema.LOOKALIKES).mean()),
         "by_arc_snr": _strata(case, "arc_snr", case.protocol.document["arc_snr_bins"]),
-        "tpr_at_fpr": [_at_rate(case, rate) for rate in case.protocol.document["rates"]["fpr"]],
+        "tpr_at_fpr": [at_rate(case, rate) for rate in case.protocol.document["rates"]["fpr"]],
         "tpr_at_false_positives": {
-            str(count): _before(case, count)
+            str(count): before(case, count)
             for count in case.protocol.document["rates"]["tpr_false_positives"]
         },
     }
@@ -49,7 +52,7 @@ def theta_e_min(case: Case) -> Finding:
         detail["bins"][bins.index(each)] |= numbers(estimate)
     if not estimates:
         return case.finding(None, undecided=undecided or "no bin populated", detail=detail)
-    least = Estimate(*(min(getattr(e, end) for e in estimates) for end in ("value", "low", "high")))
+    least = Estimate(*(min(getattr(e, end) for e in estimates) for end in _ENDS))
     return _of_bins(case, least, populated, undecided, detail=detail)
 
 
@@ -61,12 +64,19 @@ def theta_e_spread(case: Case) -> Finding:
     if len(populated) < 2:
         why = undecided or f"{len(populated)} populated bin: no spread"
         return case.finding(None, undecided=why, is_auc=False)
-    pairs = itertools.permutations([each["sample"] for each in populated], 2)
-    found = [case.estimate(pair, difference) for pair in pairs]
-    ends = (max(getattr(each, end) for each in found) for end in ("value", "low", "high"))
-    value, low, high = ends
-    spread = Estimate(value, max(low, 0.0), high)
+    spread = spread_of(case, [each["sample"] for each in populated])
     return _of_bins(case, spread, populated, undecided, is_auc=False)
+
+
+def spread_of(case: Case, samples: Sequence[Sample]) -> Estimate:
+    """Largest less smallest AUROC of two samples or more: the largest difference over all pairs,
+    and the largest ends of its intervals."""
+    found = []
+    for pair in itertools.combinations(samples, 2):
+        up = case.estimate(pair, difference)
+        found += [up, Estimate(-up.value, -up.high, -up.low)]
+    value, low, high = (max(getattr(each, end) for each in found) for end in _ENDS)
+    return Estimate(value, max(low, 0.0), high)
 
 
 def theta_e_bins(case: Case) -> tuple[list[dict[str, Any]], str]:
@@ -139,27 +149,3 @@ def _strata(case: Case, name: str, edges: list[float]) -> list[dict[str, Any]]:
             cell["state"] = "empty"
         strata.append(cell)
     return strata
-
-
-def _at_rate(case: Case, rate: float) -> dict[str, Any]:
-    """True positive rate at a false positive rate of the judged negatives."""
-    n_neg = case.test.counts()[1]
-    needed = case.protocol.document["rates"]["false_positives_needed"]
-    allowed = int(np.floor(rate * n_neg + 1e-9))
-    found = {"fpr": rate, **_rate(case, allowed)}
-    if rate * n_neg < needed:
-        least = int(np.ceil(needed / rate - 1e-6))
-        found |= {"verdict": "INCONCLUSIVE", "reason": f"{n_neg} negatives, {least} needed"}
-    return found
-
-
-def _before(case: Case, false_positive: int) -> dict[str, Any]:
-    """True positive rate before the first false positive (0, 1), or before the tenth (10)."""
-    return _rate(case, max(false_positive - 1, 0))
-
-
-def _rate(case: Case, allowed: int) -> dict[str, Any]:
-    n_pos, _, _ = case.test.counts()
-    hits = true_positives(case.test["logit"], case.test["label"], allowed)
-    confidence = case.protocol.intervals["confidence"]
-    return {"n_pos": n_pos, "found": hits, **numbers(wilson(hits, n_pos, confidence))}

@@ -69,6 +69,11 @@ def judge(
         LensjaxError: exit 22 for arrays that are incomplete, damaged or impossible; exit 12 for a
             protocol that is not the run's.
     """
+    return judge_case(open_case(workdir, rules, other_protocol), advance)
+
+
+def open_case(workdir: str | Path, rules: Protocol, other_protocol: bool = False) -> Case:
+    """The arrays of a run, under a protocol. Raises as `judge` does."""
     evaluation = read_evaluation(workdir)
     begun = evaluation.manifest["protocol_digest"]
     if begun != rules.digest and not other_protocol:
@@ -78,7 +83,11 @@ def judge(
             str(workdir),
             "Judge it under its own protocol, or start over with --fresh",
         )
-    case = Case(rules, evaluation)
+    return Case(rules, evaluation)
+
+
+def judge_case(case: Case, advance: Callable[[], object]) -> dict[str, Any]:
+    """What `judge` gives, of a case that is open."""
     # One thread: the matrices are small, and sums then do not depend on the number of cores.
     with threadpool_limits(limits=1, user_api="blas"):
         gates = {}
@@ -90,8 +99,8 @@ def judge(
         "schema": SCHEMA,
         "verdict": verdict,
         "reason": reason,
-        "protocol_digest": rules.digest,
-        "arrays_digest": evaluation.digest,
+        "protocol_digest": case.protocol.digest,
+        "arrays_digest": case.evaluation.digest,
         "gates": gates,
     }
     if not case.manifest["evidence"]:

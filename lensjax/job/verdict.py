@@ -18,10 +18,11 @@ from lensjax.schema import ExitCode
 
 
 def judge(job: Job) -> ExitCode:
-    """Judge, write gates.json, training_results.json and the report, and print the table."""
+    """Judge, write gates.json, measures.json, training_results.json and the report, and print the
+    tables."""
     workdir = job.workdir
-    with progress_bar(desc="judge", unit="gate", total=len(job.protocol.gates)) as bar:
-        judged = gates.judge(workdir.path, job.protocol, advance=bar.update)
+    with progress_bar(desc="judge", unit="part", total=gates.STEPS) as bar:
+        judged = gates.examine(workdir.path, job.protocol, advance=bar.update)
     gates.write(workdir.path, judged)
     manifest = json.loads(workdir.eval_manifest.read_text())
     write_results(

@@ -48,6 +48,7 @@ def small(default: Protocol) -> Protocol:
     for name in ("theta_e_min_auroc", "theta_e_spread"):
         document["gates"][name]["minimum"] = {"n_pos": 100}
     document["probes"] |= {"c_grid": [0.0001, 0.01, 1.0], "permutations": 59}
+    document["hunter"] = {"ridge_grid": [0.01, 1.0], "permutations": 99}
     return parse_protocol(document)
 
 

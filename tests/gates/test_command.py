@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from lensjax.gates import __main__ as command
-from lensjax.gates import judge, load_protocol, record, refuse, write
+from lensjax.gates import examine, load_protocol, record, refuse, write
 from lensjax.gates.protocol import Protocol
-from lensjax.gates.record import encoded
+from lensjax.gates.record import files
 from lensjax.schema import LensjaxError
 from tests.gates.synthetic import edit_json, write_json
 
@@ -53,7 +53,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, small: Protocol) -> list[str]:
             "gates": {"auroc_test": gate},
         }
 
-    monkeypatch.setattr(command, "judge", judged)
+    monkeypatch.setattr(command, "examine", judged)
     return asked
 
 
@@ -82,8 +82,10 @@ def test_a_second_process_gives_the_same_bytes_and_needs_no_jax(
     )
     assert (done.returncode, done.stderr.strip()) == (0, "")
     assert done.stdout.rstrip().endswith("GREEN")
-    assert (run / "gates.json").read_bytes() == encoded(judge(clean, small))
-    assert sorted(os.listdir(run)) == ["eval", "gates.json", "provenance.json"]
+    for name, content in files(examine(clean, small)).items():
+        assert (run / name).read_bytes() == content
+    written = ["eval", "gates.json", "measures.json", "opened.jsonl", "provenance.json"]
+    assert sorted(os.listdir(run)) == written
 
 
 def test_json_is_printed_as_it_is_written(run: Path, quick, capsys) -> None:
@@ -242,7 +244,7 @@ def test_a_bug_is_one_line_too(run: Path, capsys, monkeypatch: pytest.MonkeyPatc
     def broken(*args, **more):
         raise KeyError("x")
 
-    monkeypatch.setattr(command, "judge", broken)
+    monkeypatch.setattr(command, "examine", broken)
     code, _, err = called(capsys, f"--workdir={run}")
     assert code == 1 and "a bug in lensjax" in err and err.count("\n") == 1
     assert "Traceback" in called(capsys, f"--workdir={run}", "--debug")[2]
@@ -251,18 +253,18 @@ def test_a_bug_is_one_line_too(run: Path, capsys, monkeypatch: pytest.MonkeyPatc
 def test_a_write_that_fails_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path, {"a": 1})
+    write(tmp_path, {"a": 1, "arrays_digest": None})
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(record.os, "fsync", full)
     with pytest.raises(LensjaxError) as caught:
-        write(tmp_path, {"a": 2})
+        write(tmp_path, {"a": 2, "arrays_digest": None})
     assert caught.value.code == 16
     assert os.listdir(tmp_path) == ["gates.json"]
-    assert json.loads((tmp_path / "gates.json").read_text()) == {"a": 1}
-    write(tmp_path, {"a": 1})  # the same bytes: nothing to write
+    assert json.loads((tmp_path / "gates.json").read_text())["a"] == 1
+    write(tmp_path, {"a": 1, "arrays_digest": None})  # the same bytes: nothing to write
 
 
 def test_the_run_protocol_is_the_one_of_its_provenance(clean: Path, small: Protocol) -> None:

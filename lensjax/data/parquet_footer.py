@@ -22,7 +22,7 @@ from lensjax.schema import ExitCode, LensjaxError
 
 MAX_FOOTER_BYTES = 3 * 2**19  # 800 row groups of 17 columns
 MAX_LIST = 2**13  # entries of one list in a footer: columns, or row groups
-ROW_BYTES = 8  # a file holds no more rows than this many bytes each: ra and dec alone are 16
+ROW_BYTES = 4  # a file holds no more rows than this many bytes each: ra and dec are 14, packed
 
 
 class Chunk(NamedTuple):

@@ -21,7 +21,7 @@ from lensjax.schema import ExitCode, LensjaxError
 
 MAX_PAGE_BYTES = 2**27  # 1,024 rows, which is how many pyarrow may put into one, of 128 KiB
 MAX_HEADER_BYTES = 2**16  # of a page; smallest and largest value are in it
-SMALL_BYTES = 5 * 2**18  # pages of up to this size may be packed by any factor: 1 MiB is usual
+SMALL_BYTES = 3 * 2**19  # pages of up to this size may be packed by any factor: 1 MiB is usual
 MAX_VALUE_BYTES = 2**18  # of a word in a dictionary, which every row of a batch may repeat
 MAX_FACTOR = 16  # by which larger pages of words and stamps unpack; stamps hardly pack at all
 _MAX_LEAVES = 16 * 3 * 64 * 64  # of a row: numbers of a list that may still be a stamp

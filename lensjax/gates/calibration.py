@@ -79,7 +79,7 @@ def fit_isotonic(logits: np.ndarray, labels: np.ndarray) -> Map:
 def shifted(probability: np.ndarray, prevalence: float, share: float) -> np.ndarray:
     """A probability that is right where `share` of the rows are lenses, where `prevalence` are."""
     odds = (prevalence / (1.0 - prevalence)) / (share / (1.0 - share))
-    return probability * odds / (probability * odds + 1.0 - probability)
+    return probability * odds / (probability * odds + (1.0 - probability))
 
 
 def bins_of(probability: np.ndarray, bins: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """A synthetic evaluation: a workdir with all that a verdict rests on, from a few numbers.
 
 write_evaluation(tmp_path / "run", protocol, core=0.5)     # a planted bright core
+synthetic_case(protocol, core=0.5)                         # the same without files
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from lensjax import schema
+from lensjax.gates.arrays import Evaluation
+from lensjax.gates.case import Case
 from lensjax.gates.protocol import Protocol
 
 RADII_ARCSEC = np.array(schema.MASK_RADII) * schema.PIXEL_SCALE_ARCSEC
@@ -60,6 +63,21 @@ def write_evaluation(
     stored = {"protocol": protocol.document, "protocol_digest": protocol.digest}
     write_json(workdir / "provenance.json", {"schema": 1, **stored})
     return workdir
+
+
+def synthetic_case(
+    protocol: Protocol,
+    change: Callable[[str, Arrays], None] = lambda split, arrays: None,
+    catalogues: dict[str, Arrays] | None = None,
+    **planted: Any,
+) -> Case:
+    """A case of `synthetic_arrays`, changed in place as `write_evaluation` has them changed."""
+    splits = {split: synthetic_arrays(split, **planted) for split in ("val", "test")}
+    for split, arrays in splits.items():
+        change(split, arrays)
+    manifest = {"preprocessing": "raw_robust", "mode": "unpaired", "population": {}}
+    evaluation = Evaluation(manifest, splits["val"], splits["test"], "", catalogues or {})
+    return Case(protocol, evaluation)
 
 
 def write_json(path: Path, document: Any) -> None:

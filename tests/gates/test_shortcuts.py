@@ -12,17 +12,9 @@ from lensjax.gates.gate import conclude
 from lensjax.gates.logistic import host_folds
 from lensjax.gates.protocol import Protocol, parse_protocol
 from lensjax.gates.shortcuts import SHORTCUTS, mean_of_other_half
-from tests.gates.synthetic import synthetic_arrays
+from tests.gates.synthetic import synthetic_case
 
 MANIFEST = {"preprocessing": "raw_robust", "mode": "unpaired"}
-
-
-def case_of(protocol: Protocol, change=lambda split, rows: None, **planted) -> Case:
-    """A case of synthetic arrays, without files."""
-    splits = {split: synthetic_arrays(split, **planted) for split in ("val", "test")}
-    for split, rows in splits.items():
-        change(split, rows)
-    return Case(protocol, Evaluation(MANIFEST, splits["val"], splits["test"], ""))
 
 
 def gate(case: Case, name: str) -> dict:
@@ -31,16 +23,16 @@ def gate(case: Case, name: str) -> dict:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_planted_core_fails_and_a_clean_one_passes(small: Protocol, seed: int) -> None:
-    assert gate(case_of(small, seed=seed, core=0.1), "core_lr_auc")["verdict"] == "FAIL"
-    clean = gate(case_of(small, seed=seed), "core_lr_auc")
+    assert gate(synthetic_case(small, seed=seed, core=0.1), "core_lr_auc")["verdict"] == "FAIL"
+    clean = gate(synthetic_case(small, seed=seed), "core_lr_auc")
     assert clean["verdict"] == "PASS"
     assert 0.4 < clean["value"] < 0.6
 
 
 @pytest.mark.parametrize("name", ["core_lr_auc_r5", "core_lr_auc_raw"])
 def test_the_other_cores_see_it_too(small: Protocol, name: str) -> None:
-    assert gate(case_of(small, core=0.1), name)["verdict"] == "FAIL"
-    assert gate(case_of(small), name)["verdict"] == "PASS"
+    assert gate(synthetic_case(small, core=0.1), name)["verdict"] == "FAIL"
+    assert gate(synthetic_case(small), name)["verdict"] == "PASS"
 
 
 def shifted(name: str, by: float):
@@ -64,10 +56,10 @@ PLANTED = {
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_each_probe_sees_what_it_is_for(small: Protocol, name: str) -> None:
-    entry = gate(case_of(small, shifted(PLANTED[name], 1.5)), name)
+    entry = gate(synthetic_case(small, shifted(PLANTED[name], 1.5)), name)
     assert entry["verdict"] == "FAIL" and entry["value"] > 0.8
     assert entry["detail"]["null"]["p"] < 0.05
-    clean = gate(case_of(small), name)
+    clean = gate(synthetic_case(small), name)
     assert clean["value"] < 0.6 and clean["verdict"] != "FAIL"
     low, high = clean["detail"]["null"]["ci"]
     assert low < 0.5 < high
@@ -83,8 +75,8 @@ def test_unknown_metadata_is_a_value_of_its_own(small: Protocol) -> None:
     def unknown(split: str, rows: Arrays) -> None:
         rows["ebv"][:] = np.nan
 
-    assert gate(case_of(small, known_of_lenses), "metadata")["verdict"] == "FAIL"
-    assert gate(case_of(small, unknown), "metadata")["verdict"] != "FAIL"
+    assert gate(synthetic_case(small, known_of_lenses), "metadata")["verdict"] == "FAIL"
+    assert gate(synthetic_case(small, unknown), "metadata")["verdict"] != "FAIL"
 
 
 def test_the_probe_is_fitted_on_val(small: Protocol) -> None:
@@ -94,14 +86,14 @@ def test_the_probe_is_fitted_on_val(small: Protocol) -> None:
         if split == "test":
             rows["core_box"] += 0.2 * rows["label"][:, None, None, None]
 
-    entry = gate(case_of(small, in_test), "core_lr_auc")
+    entry = gate(synthetic_case(small, in_test), "core_lr_auc")
     assert entry["value"] < 0.65
     assert entry["detail"]["cross_validated_on_test"] > 0.9
 
 
 def test_scored_on_the_rows_it_was_fitted_on_noise_is_a_shortcut(small: Protocol) -> None:
     """Flaw 15, the control: the in-sample value that stands beside would FAIL pure noise."""
-    entry = gate(case_of(small), "core_lr_auc")
+    entry = gate(synthetic_case(small), "core_lr_auc")
     assert entry["verdict"] == "PASS"
     assert entry["detail"]["in_sample"] > small.gates["core_lr_auc"].threshold
 
@@ -119,7 +111,7 @@ def test_folds_keep_hosts_whole(small: Protocol, monkeypatch: pytest.MonkeyPatch
         }
     )
     features = rng.normal(0, 1, (60, 40))[host] + 0.1 * rng.normal(0, 1, (1200, 40))
-    case = case_of(small, pairs=40, lookalikes=4)
+    case = synthetic_case(small, pairs=40, lookalikes=4)
 
     def value() -> float:
         grouped = probes.grouped_aurocs(case, rows, features, [1.0], 0.0, np.random.default_rng(0))
@@ -143,7 +135,7 @@ def test_the_strength_is_the_one_that_folds_of_the_fit_rows_prefer(small: Protoc
         rows["core_box"] += shared[:, None, None, None].astype(np.float32)
         rows["core_box"][:, 4, 4, 1] += 0.12 * rows["label"]
 
-    case = case_of(small, one_pixel)
+    case = synthetic_case(small, one_pixel)
     entry = gate(case, "core_lr_auc")
     assert entry["verdict"] == "FAIL" and entry["detail"]["c"] == 1.0
     document = json.loads(json.dumps(small.document))
@@ -156,7 +148,7 @@ def test_constant_features_are_not_a_half(small: Protocol) -> None:
     def constant(split: str, rows: Arrays) -> None:
         rows["core_box"] = 1.0 + 1e-6 * rows["core_box"]
 
-    entry = gate(case_of(small, constant), "core_lr_auc")
+    entry = gate(synthetic_case(small, constant), "core_lr_auc")
     assert (entry["verdict"], entry["reason"]) == ("INCONCLUSIVE", "constant features")
     assert entry["value"] is None
 
@@ -166,7 +158,7 @@ def test_too_few_rows_to_fit_bar_a_pass(small: Protocol) -> None:
         if split == "val":
             rows["in_manifest"] &= np.random.default_rng(0).random(len(rows["label"])) < 0.3
 
-    entry = gate(case_of(small, few), "core_lr_auc")
+    entry = gate(synthetic_case(small, few), "core_lr_auc")
     assert entry["verdict"] == "INCONCLUSIVE" and "val n_pos" in entry["reason"]
 
 
@@ -178,8 +170,8 @@ def test_bricks_that_hold_one_class_fail(small: Protocol) -> None:
         rows["brick"][half] = np.char.add(f"{split}-a", number.astype("U4"))[half]
         rows["brick"][~half] = np.char.add(f"{split}-b", number.astype("U4"))[~half]
 
-    assert gate(case_of(small, sorted_by_class), "brick")["verdict"] == "FAIL"
-    clean = gate(case_of(small), "brick")
+    assert gate(synthetic_case(small, sorted_by_class), "brick")["verdict"] == "FAIL"
+    clean = gate(synthetic_case(small), "brick")
     assert clean["verdict"] == "PASS"
     assert clean["detail"]["null"]["exchanged"] == "hosts over bricks"
 
@@ -197,17 +189,17 @@ def test_a_brick_is_scored_by_other_hosts() -> None:
 
 
 def test_paired_rows_tell_nothing_by_brick(small: Protocol) -> None:
-    entry = gate(case_of(small, paired=True, lookalikes=0), "brick")
+    entry = gate(synthetic_case(small, paired=True, lookalikes=0), "brick")
     assert entry["verdict"] == "INCONCLUSIVE" and entry["value"] is None
     assert "constant" in entry["reason"]
 
 
 def test_many_bricks_are_pooled(small: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
     """The interval of pooled bricks is that of the bricks, at a fraction of the cost."""
-    case = case_of(small, hosts_per_brick=4)
+    case = synthetic_case(small, hosts_per_brick=4)
     apart = case.auroc(case.test["logit"])
     monkeypatch.setattr(statistics, "MOST_CLUSTERS", 60)
-    pooled = case_of(small, hosts_per_brick=4)
+    pooled = synthetic_case(small, hosts_per_brick=4)
     found = pooled.auroc(pooled.test["logit"])
     assert (case.clusters.n_bricks, pooled.clusters.n_bricks) == (200, 60)
     assert pooled.test.counts()[2] == 200

@@ -53,7 +53,8 @@ def experiment(name: str, variant: str) -> ConfigDict:
     config.data.pixel_scale_arcsec = config_dict.placeholder(float)  # likewise
     config.data.bands = ""  # of cubes, as grz; empty: the files say it
     config.data.resample = False  # of fits: to 0.262 arcsec a pixel
-    config.data.workers = 0  # processes that read and check; 0: one a processor
+    # processes that read and check; 0: one a processor; a set of a few seconds is read by one
+    config.data.workers = 0
     config.data.anchors = config_dict.placeholder(str)  # CSV of real lenses, for phase 0
     config.data.contaminants = config_dict.placeholder(str)  # CSV of real look-alikes, likewise
     config.data.cache_dir = "~/.cache/lensjax"  # prepared sets, once each

@@ -62,6 +62,8 @@ def _main(argv: Sequence[str], only: Collection[str], out: str | None) -> int:
             configuration.usage(f"--{flag} and --config.{field} name the {flag} twice")
         overrides = [*overrides, (field, value)]
     config = configuration.load_config(flags.config or DEFAULT_CONFIG, overrides)
+    if flags.out:
+        _forget(Path(flags.out))
     summary = _check(config, only)
     summary.print(Console())
     if flags.out:
@@ -104,6 +106,12 @@ def _check(config: configuration.Config, only: Collection[str]) -> Summary:
             name = f"simulated_{config.variant}"
             prepared.prepare(sets, cache_dir, digest, reader, config=name)
     return summary
+
+
+def _forget(path: Path) -> None:
+    """Remove an earlier summary: whatever stops this phase 0, that one is not its."""
+    if path.is_file():
+        path.unlink()
 
 
 def _write(path: Path, summary: Summary) -> None:

@@ -150,11 +150,13 @@ class Summary:
         findings = [f for f in first.findings if f.severity != "NOTE"]
         finding = next((f for f in findings if f.code == code), findings[0] if findings else None)
         if first.verdict == NOT_PROVEN or finding is None:
-            cause = first.message
+            cause = first.message.rstrip(".")
         else:
             cause = f"{finding.where}: {finding.message}" if finding.where else finding.message
         also = f" (also: {', '.join(result.name for result in others)})" if others else ""
         remedy = _AGREE if FIELDS_DISAGREE in cause else REMEDIES[first.name]
+        if first.verdict == NOT_PROVEN and first.name == "splits":
+            remedy = _UNPLACED
         if code == ExitCode.REFUSED_INPUT:
             remedy = REFUSED
         return LensjaxError(code, f"{cause}{also}", f"phase 0, {first.name}", remedy)
@@ -204,6 +206,7 @@ class Summary:
 # What a finding says where the fields of a simulated set contradict one another, and its remedy.
 FIELDS_DISAGREE = "data.pairs and data.lookalikes disagree with data.proportions"
 _AGREE = "Change data.proportions or the counts: a host is a pair or a look-alike"
+_UNPLACED = "Give the columns brickname, ra and dec; a near name is among the notes of stamps"
 REFUSED = "Do not open what is named; ask where it came from"
 _COLOURS = {PASS: "green", FAIL: "bold red", NOT_PROVEN: "yellow"}
 REMEDIES = {
@@ -213,7 +216,7 @@ REMEDIES = {
     "pairs": "Write stamp and control anew: control + arc = stamp, arc within 3 theta_E + 2 PSF",
     "splits": "Split anew by brick, with both classes in each (or put exchanged files back)",
     "duplicates": "Keep each galaxy under one id and in one split",
-    "labels": "Mend the table, or prepare the data again",
+    "labels": "Put back what is named; a change that was meant: data record --replace, data split",
     "protocol": "Use a protocol of configs/protocols, unedited",
     "anchors": "Give --config.data.anchors=FILE, a CSV with name, ra, dec, theta_e_arcsec",
     "contaminants": "Give --config.data.contaminants=FILE, a CSV with name, ra, dec, category",

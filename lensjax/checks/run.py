@@ -96,20 +96,22 @@ def run_checks(
         ),
     }
     results = []
+    seen_data = bool(len(rows) or scan.findings)
     for name in CHECKS:
-        if name not in only:
+        unasked = name not in only
+        if unasked and not (name == "stamps" and seen_data):
             continue
         outcome = _with_reader(name, checks[name](), scan)
         required = name in rules.required and not (name in WHERE_POSSIBLE and outcome.not_proven)
-        results.append(
-            judge(
-                name,
-                outcome,
-                required=required,
-                set_aside=scan.set_aside,
-                quarantine_budget=limits["quarantine"],
-            )
+        result = judge(
+            name,
+            outcome,
+            required=required,
+            set_aside=scan.set_aside,
+            quarantine_budget=limits["quarantine"],
         )
+        if not unasked or result.codes():  # what could not be read, no check has seen
+            results.append(result)
     told = checks_digest(
         proportions=proportions,
         simulated=simulated,

@@ -102,16 +102,15 @@ class FileSource:
         return [path for path in self.files.values() if self.memo.known(path) is None]
 
     def file_digests(self) -> dict[str, str]:
-        """SHA-256 of every file by name; those not remembered are read. Raises LensjaxError
-        (DATA_INVALID) for a file that cannot be."""
+        """SHA-256 of every file by name; those not remembered are read. One that cannot be has
+        that as its digest."""
         digests = {}
         for name, path in progress_bar(self.files.items(), desc="hashing", unit="file"):
             try:
                 known = self.memo.known(path)
                 digests[name] = known or self.memo.put(*keyed_hash(self.filesystem, path))
             except OSError as error:
-                what = f"cannot be read: {error.strerror or error}"
-                raise LensjaxError(ExitCode.DATA_INVALID, what, name, REMEDY) from error
+                digests[name] = f"unreadable: {error.strerror or error}"  # the scan names it
         self.memo.save()
         return digests
 

@@ -25,6 +25,7 @@ def open_filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
     a file that was replaced is seen to be another. Raises LensjaxError: USAGE for a scheme that
     fsspec does not know or whose package is not installed, RESOURCE for a store that does not
     answer or does not let us in."""
+    typed = path
     if path.startswith("s3a://"):
         path = "s3://" + path.removeprefix("s3a://")
     if "://" not in path:
@@ -36,7 +37,7 @@ def open_filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
         raise LensjaxError(
             ExitCode.USAGE,
             f"no filesystem for this path: {error}",
-            where=path,
+            where=typed,
             remedy=f"pip install {package}" if package else "Copy the files to where others are",
         ) from error
     if not isinstance(filesystem, LocalFileSystem):
@@ -46,7 +47,7 @@ def open_filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
             raise LensjaxError(
                 ExitCode.RESOURCE,
                 f"the store cannot be read: {type(error).__name__}: {error}",
-                where=path,
+                where=typed,
                 remedy="Check the network, the credentials and the store's address",
             ) from error
     return filesystem, inner

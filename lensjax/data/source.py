@@ -150,8 +150,14 @@ def _open_files(name: str, data: Any) -> Source:
         )
     manifest = None
     if data.manifest:
+        from lensjax.data.paths import open_filesystem
         from lensjax.data.split_manifest import read
 
+        filesystem, inside = open_filesystem(data.manifest)
+        if not filesystem.isfile(inside):
+            raise LensjaxError(
+                ExitCode.USAGE, "no such file", data.manifest, "Check --config.data.manifest"
+            )
         manifest = read(data.manifest)
     return FileSource(
         str(data.root),

@@ -2,7 +2,7 @@
 
 Not the judgement (gates.json is): it repeats its gates and verdict for those who read one file.
 
-    write_results(workdir.results, success=True, best_epoch=7, best_auroc=0.97, gates=judged, quarantined=0)
+    write_results(path, success=True, best_epoch=7, best_auroc=0.97, gates=judged, quarantined=0)
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ from lensjax.checks.command import main
 from lensjax.checks.result import CHECKS, Outcome
 from lensjax.checks.scan import scan_sets
 from lensjax.configuration import load_config
+from lensjax.data.stampset import Finding
+from lensjax.schema import ExitCode
 
 pytestmark = pytest.mark.usefixtures("quick_intervals")
 ROOT = Path(__file__).resolve().parents[2]
@@ -240,3 +242,13 @@ def test_script_in_a_child_process(tmp_path):
     assert done.returncode == 10, done.stderr
     assert "none.csv: cannot be read" in done.stderr and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("only", ["pairs", "duplicates", "splits"])
+def test_one_check_alone_does_not_pass_what_was_not_read(sets, made, monkeypatch, only):
+    """A file that could not be read is told of, whichever check was asked for."""
+    lost = Finding("stamps", "ERROR", "truncated", "val/part-1.parquet", ExitCode.DATA_INVALID)
+    summary = made.phase0(sets, (lost,), only=[only])
+    assert summary.exit_code == ExitCode.DATA_INVALID
+    assert [result.name for result in summary.stopping()] == ["stamps"]
+    assert [r.name for r in made.phase0(sets, only=[only]).results] == [only]  # not if all is well

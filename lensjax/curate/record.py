@@ -22,7 +22,6 @@ from lensjax.data.source import open_source
 from lensjax.runs.logs import say
 from lensjax.schema import ExitCode, LensjaxError
 
-
 HELP = "write ROOT/manifest.json: what the files and labels are now"
 
 

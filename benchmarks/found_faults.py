@@ -2,8 +2,8 @@
 
 Kinds: a brick of train in test; a stamp and control copied to another host's row, as they are, or
 turned; one NaN pixel; stamp and control exchanged. A trial counts a kind as found if phase 0 names
-exactly its rows; any finding beyond those planted is a false alarm. What a trial reads again are the
-files it changed: results of unchanged pieces are kept from the first, whole scan (the same function
+exactly its rows; any finding beyond those planted is a false alarm. A trial reads again the files
+that it changed: results of unchanged pieces are kept from the first, whole scan (the same function
 makes both), everything else is done anew by the production code. Then clean sets, each of another
 seed.
 
@@ -218,7 +218,10 @@ def main() -> None:
     for kind in KINDS:
         print(f"| {kind} | {found[kind]} of {told.trials} | {bound(found[kind], told.trials)} |")
     print(f"| findings beyond those planted | {found['false alarm']} | |")
-    print(f"| clean sets of {told.clean_rows} rows with a finding | {noisy} of {told.clean} | ", end="")
+    print(
+        f"| clean sets of {told.clean_rows} rows with a finding | {noisy} of {told.clean} | ",
+        end="",
+    )
     print(f"{bound(noisy, told.clean) if told.clean else ''} |")
     print(json.dumps(dict(found)))
 

@@ -1,7 +1,7 @@
 """How long `python -m lensjax.gates` takes, and what of it: the real command on synthetic arrays.
 
-The default protocol with all its resamplings and permutations, in a process of its own, that may use
-as many processors as --cpus says. The arrays are those of tests/gates/synthetic.py.
+The default protocol with all its resamplings and permutations, in a process of its own, that may
+use as many processors as --cpus says. The arrays are those of tests/gates/synthetic.py.
 
     python benchmarks/gates_speed.py --stamps=20000 --cpus=2
 """

@@ -25,22 +25,23 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-from synthetic_rows import make_set
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+import pyarrow as pa  # noqa: E402
+from synthetic_rows import make_set  # noqa: E402
 
-from lensjax import schema
-from lensjax.checks.scan import scan_files
-from lensjax.data.digests import hash_file
-from lensjax.data.files import FileSource
-from lensjax.data.parquet import ParquetFormat
+from lensjax import schema  # noqa: E402
+from lensjax.checks.scan import scan_files  # noqa: E402
+from lensjax.data.digests import hash_file  # noqa: E402
+from lensjax.data.files import FileSource  # noqa: E402
+from lensjax.data.parquet import ParquetFormat  # noqa: E402
 
 pa.set_cpu_count(1)
 pa.set_io_thread_count(1)
 
 RADIUS = schema.radius_map()
-ANNULUS = (schema.OUTER_ANNULUS[0] <= RADIUS) & (RADIUS < schema.OUTER_ANNULUS[1])
+LOW, HIGH = schema.OUTER_ANNULUS
+ANNULUS = (RADIUS >= LOW) & (RADIUS < HIGH)
 RINGS = [RADIUS.astype(int) == k for k in range(45)]
 
 
@@ -130,7 +131,8 @@ def main() -> None:
     versions = f"numpy {np.__version__}, pandas {pd.__version__}, pyarrow {pa.__version__}"
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, ")
     print(f"{versions}; {told.repeats} repeats; a row is two stamps\n")
-    print("| way | microseconds a row and core | times raw_robust | times residual |\n|---|---|---|---|")
+    print("| way | microseconds a row and core | times raw_robust | times residual |")
+    print("|---|---|---|---|")
     for name, seconds in cost.items():
         cells = []
         for peer in ("common, raw_robust", "common, residual"):

@@ -40,12 +40,14 @@ class Features:
 class Family:
     """`about`: what it is, for a reader. `action`: what to do if the model follows it. `measure`:
     its features of some rows; raises GateError for arrays that are absent or not finite. `gate`:
-    which gate asks whether it tells the label; empty: the hunter does."""
+    which gate asks whether it tells the label; empty: the hunter does. `arcs`: arcs add to it
+    honestly."""
 
     about: str
     action: str
     measure: Callable[[Rows], Features]
     gate: str = ""
+    arcs: bool = False
 
 
 def by_band(words: str) -> list[str]:
@@ -166,21 +168,25 @@ FAMILIES: dict[str, Family] = {
         "mend the injection",
         core,
         gate="core_lr_auc",
+        arcs=True,
     ),
     "brightness": Family(
         "how bright the host is, before preprocessing",
         "match the classes in host brightness; check the flux scale of injected stamps",
         brightness,
+        arcs=True,
     ),
     "colour": Family(
         "colours of the core and of the rings, brightness left out",
         "match the classes in host colour; check that arcs are injected alike in all bands",
         colour,
+        arcs=True,
     ),
     "profile": Family(
-        "the symmetric light beyond the core, 5 to 28 px; arcs add to it honestly",
+        "the symmetric light beyond the core, 5 to 28 px",
         "compare with residual preprocessing, which removes it",
         profile,
+        arcs=True,
     ),
     "outskirts": Family(
         "background and noise correlation beyond 28 px",
@@ -196,6 +202,7 @@ FAMILIES: dict[str, Family] = {
         "fine structure of the core: second differences, power spectrum",
         "look at how arcs are sampled, convolved and given noise",
         texture,
+        arcs=True,
     ),
     "metadata": Family(
         "seeing, depth, extinction, pixel scale",
@@ -206,5 +213,6 @@ FAMILIES: dict[str, Family] = {
         "where on the sky",
         "draw both classes from the same fields",
         position,
+        gate="brick",
     ),
 }

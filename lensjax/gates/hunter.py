@@ -36,11 +36,17 @@ _BRICK = Family(
     gate="brick",
 )
 READINGS = {  # (tells the label, moves the score)
-    (True, True): "tells the label, and the score follows it: a shortcut that may be in use",
+    (
+        True,
+        True,
+    ): "tells the label, and the score follows it: a shortcut in use, or what goes with it",
     (True, False): "tells the label, but the score does not follow it within a class",
     (False, True): "does not tell the label, but the score follows it: a bias, no shortcut",
     (False, False): "nothing beyond chance",
 }
+OF_ARCS = (
+    "tells the label, and the score follows it: arcs' own light, or a shortcut; see the controls"
+)
 
 
 def hunt(case: Case, gates: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -60,15 +66,14 @@ def hunt(case: Case, gates: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         if name not in unusable:
             label = _label(case, name, family, gates, measured.get(name))
             score = shares[name]
-        found = (_is_found(label), _is_found(score))
         families.append(
             {
                 "family": name,
                 "about": family.about,
                 "label": label,
                 "score": score,
-                "reading": READINGS[found] if "value" in label or "value" in score else "not asked",
-                "action": family.action if found[1] else "",
+                "reading": _reading(family, label, score),
+                "action": family.action if _is_found(score) else "",
             }
         )
     families.sort(key=lambda each: (not _is_found(each["score"]), -_value(each["score"])))
@@ -163,7 +168,7 @@ def _scores(
     found: dict[str, dict[str, Any]] = {}
     for name, both in fits.items():
         if not both:
-            why = "constant features" if sides else "too few rows of either class"
+            why = "constant features" if sides else "too few rows of any class"
             found[name] = {"state": why}
             continue
         estimate = share(case, both)
@@ -179,7 +184,7 @@ def _by_brick(case: Case, sides: Sequence[Side]) -> dict[str, Any]:
     """Share of the score's variance within classes that lies between bricks, by analysis of
     variance; the null deals rows to bricks at random."""
     if not sides:
-        return {"state": "too few rows of either class"}
+        return {"state": "too few rows of any class"}
     names, home = np.unique(case.test["brick"], return_inverse=True)
     home, rng = home.reshape(-1), case.rng("hunter.brick")
     rows = np.concatenate([side.test for side in sides])
@@ -231,6 +236,13 @@ def _features(
         np.concatenate([pair[k].values for pair in own.values()], axis=1) for k in (0, 1)
     )
     return singles(case, sides, names, families, of_fit, of_test)
+
+
+def _reading(family: Family, label: Mapping[str, Any], score: Mapping[str, Any]) -> str:
+    if "value" not in label and "value" not in score:
+        return "not asked"
+    found = (_is_found(label), _is_found(score))
+    return OF_ARCS if family.arcs and found == (True, True) else READINGS[found]
 
 
 def _is_found(told: Mapping[str, Any]) -> bool:

@@ -10,12 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lensjax.gates.within import CONTROLS, LENSES, LOOKALIKES
+
 Entry = Mapping[str, Any]
 
+SIDES = (CONTROLS, LOOKALIKES, LENSES)
 _TITLE = "measured beside the gates (measures.json has all of it; nothing here decides the verdict)"
-_HUNTER = "what the score follows within a class, arcs' strength and kinds of negatives taken off"
-_COLUMNS = ("", "score", "95 % interval", "by chance", "label", "95 % interval", "by chance", "")
-_RIGHT = (1, 4)
+_HUNTER = (
+    "what the score follows within a class (share of its variance), arcs' strength and kinds of "
+    "look-alikes taken off; and what tells the label (AUROC)"
+)
+_COLUMNS = (
+    *("", "score", "95 % interval", "by chance", *SIDES),
+    *("label", "95 % interval", "by chance", ""),
+)
+_RIGHT = (1, 4, 5, 6, 7)
 _LISTED = 5  # features
 _CHANCE = 0.05  # of the largest of all features, under the null
 _COLUMN_NAMES = {
@@ -206,7 +215,13 @@ def _hunter(part: Entry) -> list[str]:
         return [_HUNTER, f"  {part['state']}"]
     families = part["families"]
     rows = [
-        (each["family"], *_cells(each["score"]), *_cells(each["label"]), each["reading"])
+        (
+            each["family"],
+            *_cells(each["score"]),
+            *(number(each["score"].get(side)) for side in SIDES),
+            *_cells(each["label"]),
+            each["reading"],
+        )
         for each in families
     ]
     lines = [_HUNTER, *(f"  {line}" for line in aligned([_COLUMNS, *rows], _RIGHT))]

@@ -92,7 +92,7 @@ def _tried(case: Case, side: Side, features: np.ndarray, fold: np.ndarray) -> tu
 
 
 def share(case: Case, fits: Sequence[Fit]) -> Estimate:
-    """Share of the variance within classes that is explained, of both classes together."""
+    """Share of the variance within classes that is explained, of all classes together."""
     clusters = case.clusters
     totals = np.zeros((clusters.n_bricks, 2))
     for fit in fits:
@@ -106,7 +106,7 @@ def null_shares(fits: Mapping[str, Sequence[Fit]], sides: Sequence[Side]) -> dic
     lost = {name: np.zeros(len(sides[0].moved_fit)) for name in fits}
     spread = {name: np.zeros(len(sides[0].moved_fit)) for name in fits}
     for side in sides:
-        own = {name: fit for name, both in fits.items() for fit in both if fit.side is side}
+        own = {name: fit for name, found in fits.items() for fit in found if fit.side is side}
         grams = {name: fit.others.T @ fit.others for name, fit in own.items()}
         for start in range(0, len(side.moved_fit), _AT_ONCE):
             some = slice(start, start + _AT_ONCE)

@@ -97,9 +97,9 @@ def _aurocs(labels: np.ndarray, ranks: np.ndarray) -> np.ndarray:
 
 
 def _of_score(case: Case, sides: Sequence[Side], of_test: np.ndarray) -> list[dict[str, Any]]:
-    """Rank correlation of every feature with the score, both classes together and each alone."""
+    """Rank correlation of every feature with the score, all classes together and each alone."""
     if not sides:
-        return [{"state": "too few rows of either class"}] * of_test.shape[1]
+        return [{"state": "too few rows of any class"}] * of_test.shape[1]
     x = [_standard(of_test[side.test]) for side in sides]
     y = [_standard(side.test_target[:, None])[:, 0] for side in sides]
     rows = np.concatenate([side.test for side in sides])

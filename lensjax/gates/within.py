@@ -1,11 +1,12 @@
 """The model's score beyond the label: what is left of it within a class, and how chance deals it.
 
-Each class by itself. Of the lenses, what their arc's strength explains (theta_E, arc SNR) is taken
-off; of the negatives, what their kind explains: a bright arc or a ring scores high honestly. The
-rest is what lensjax.gates.hunter tries to explain.
+Lenses, controls and look-alikes, each class by itself. Of lenses, what their arc's strength
+explains (theta_E, arc SNR) is taken off; of look-alikes, what their kind explains: a bright arc or
+a ring scores high honestly. The rest is what lensjax.gates.hunter tries to explain; in controls,
+which have neither, nothing is honest.
 
     sides = sides_of(case)
-    sides["negatives"].test_target      # normal scores, what the kind explains taken off
+    sides["controls"].test_target       # normal scores of the logit
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, rankdata
 
+from lensjax import schema
 from lensjax.gates.case import Case, Rows
 from lensjax.gates.logistic import widened
 
-NEGATIVES, LENSES = "negatives", "lenses"
+CONTROLS, LOOKALIKES, LENSES = "controls", "lookalikes", "lenses"
 FEWEST = 50  # rows of a class in either split
 _RIDGE = 1e-6  # a fitted row: keeps columns that repeat each other from blowing up
 
@@ -42,11 +44,11 @@ class Side:
 
 
 def sides_of(case: Case) -> dict[str, Side]:
-    """Both classes, or those that have enough rows, and scores that differ, in val and in test."""
+    """The classes that have enough rows, and scores that differ, in val and in test."""
     rows = (case.fit, case.test)
     places: dict[str, list[np.ndarray]] = {}
-    for name in (NEGATIVES, LENSES):
-        at = [np.flatnonzero(split.positive == (name == LENSES)) for split in rows]
+    for name in (CONTROLS, LOOKALIKES, LENSES):
+        at = [np.flatnonzero(_is(split, name)) for split in rows]
         scores = [split["logit"][one] for split, one in zip(rows, at, strict=True)]
         if min(map(len, scores)) >= FEWEST and min(map(np.ptp, scores)) > 0:
             places[name] = at
@@ -104,6 +106,14 @@ def _filled(order: np.ndarray, size: np.ndarray) -> np.ndarray:
     known = np.flatnonzero(size[order] > 0)
     following = np.searchsorted(known, np.arange(len(order)))
     return order[known[following % len(known)]]
+
+
+def _is(rows: Rows, name: str) -> np.ndarray:
+    if name == LENSES:
+        return rows.positive
+    return ~rows.positive & (
+        np.isin(rows["negative_kind"], schema.LOOKALIKES) == (name == LOOKALIKES)
+    )
 
 
 def _normal(values: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ from typing import Any
 
 from lensjax.gates.compare import compare
 from lensjax.gates.compare_csv import csv_text
-from lensjax.gates.compare_runs import OUTPUTS, Told, read_runs
+from lensjax.gates.compare_heads import OUTPUTS, Told
+from lensjax.gates.compare_runs import read_runs
 from lensjax.gates.compare_table import html, markdown
 from lensjax.gates.protocol import load_protocol
 from lensjax.gates.record import encoded, put

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lensjax.gates.compare_runs import Head, Run
+from lensjax.gates.compare_heads import Head
+from lensjax.gates.compare_runs import Run
 from lensjax.gates.gate import ERROR, FAIL, INCONCLUSIVE, PASS
 from lensjax.gates.protocol import GATES, canonical
 from lensjax.gates.verdict import GREEN, RED, YELLOW

@@ -12,16 +12,25 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
+from scipy.special import expit
 
 from lensjax import schema
+from lensjax.gates.bootstrap import brick_sums
 from lensjax.gates.case import Case
-from lensjax.gates.compare_statistics import Resampled, resample_auroc, resample_rate
+from lensjax.gates.compare_statistics import (
+    Resampled,
+    resample_auroc,
+    resample_mean,
+    resample_rate,
+)
 from lensjax.gates.core import DROP_RADIUS, RELIANCE_RADIUS, loss_samples
 from lensjax.gates.gate import GateError
 from lensjax.gates.hard_negative import hard_negative_sample
 from lensjax.gates.protocol import GATES, Protocol
+from lensjax.gates.ranking import enough, resampled_rates
 from lensjax.gates.shortcuts import SHORTCUTS
 from lensjax.gates.statistics import (
     Sample,
@@ -33,8 +42,6 @@ from lensjax.gates.statistics import (
 )
 from lensjax.gates.strata import theta_e_bins
 
-_AT_ONCE = 200  # resamples of a rate; 2,000 of 20,000 rows together would take 0.3 GB
-
 
 @dataclass(frozen=True)
 class Scored:
@@ -43,6 +50,11 @@ class Scored:
 
     case: Case
     probes: dict[str, np.ndarray | str]
+
+    @cached_property
+    def rates(self) -> np.ndarray:
+        """As ranking.resampled_rates gives them."""
+        return resampled_rates(self.case, self.case.protocol.document["rates"]["fpr"])
 
 
 @dataclass(frozen=True)
@@ -74,10 +86,14 @@ def measures(rules: Protocol) -> list[Measure]:
             found.append(
                 _auroc_measure(name, ">", lambda scored, limits=limits: _within(scored, *limits))
             )
-    for rate in rules.document["rates"]["fpr"]:
-        name = f"tpr_at_fpr_{rate:g}"
-        found.append(Measure(name, ">", lambda scored, w, rate=rate: _at_rate(scored, w, rate)))
-    return found
+    for told in enumerate(rules.document["rates"]["fpr"]):
+        name = f"tpr_at_fpr_{told[1]:g}"
+        found.append(Measure(name, ">", lambda scored, w, told=told: _at_rate(scored, w, *told)))
+    recall = f"{rules.measures['recall_wanted']:g}"
+    for name, better, at in (("precision", ">", -2), ("fpr", "<", -1)):
+        of = partial(_at_recall, at=at)
+        found.append(Measure(f"{name}_at_recall_{recall}", better, of))
+    return [*found, Measure("brier", "<", _brier)]
 
 
 def _auroc_measure(name: str, better: str, samples: Callable[[Scored], Samples]) -> Measure:
@@ -182,43 +198,22 @@ def _subset(scored: Scored, rows: np.ndarray) -> Samples:
     return [case.subset(rows, case.test["logit"])], single
 
 
-def _at_rate(scored: Scored, weights: np.ndarray, rate: float) -> Resampled | str:
-    """True positive rate at a false positive rate, threshold and all measured anew on every
-    resample."""
-    case = scored.case
-    n_pos, n_neg, _ = case.test.counts()
-    needed = case.protocol.document["rates"]["false_positives_needed"]
-    if rate * n_neg < needed:
-        return f"{n_neg} negatives, {int(np.ceil(needed / rate - 1e-6))} needed"
-    if not n_pos:
-        return "no lenses"
-    clusters = case.clusters
-    values = rate_on_resamples(case.test["logit"], clusters.labels, clusters.brick, weights, rate)
-    return resample_rate(values, weights.shape[1])
+def _at_rate(scored: Scored, weights: np.ndarray, at: int, rate: float) -> Resampled | str:
+    """True positive rate at the protocol's false positive rate number `at`."""
+    rates = scored.case.protocol.document["rates"]
+    n_neg = scored.case.test.counts()[1]
+    short = enough(rate, n_neg, rates["false_positives_needed"])
+    return short.get("reason") or resample_rate(scored.rates[:, at], weights.shape[1])
 
 
-def rate_on_resamples(
-    scores: np.ndarray, labels: np.ndarray, brick: np.ndarray, weights: np.ndarray, rate: float
-) -> np.ndarray:
-    """Share of positives strictly above all negatives but the highest `rate` of them, [r], where
-    every row counts as often as its brick does in `weights` [r, n_bricks]; NaN without positives or
-    negatives. scores, labels, brick: [n]."""
-    scores = scores.astype(np.float64) + 0.0
-    lens = labels == 1
-    above = np.argsort(-scores[~lens], kind="stable")  # negatives, the highest first
-    order = np.argsort(-scores[lens], kind="stable")
-    highest, home = scores[~lens][above], brick[~lens][above]
-    rows = brick[lens][order]
-    # how many of the positives, the highest first, lie above each negative; all, above none
-    beaten = np.append(np.searchsorted(-scores[lens][order], -highest, "left"), len(rows))
-    found = []
-    for start in range(0, len(weights), _AT_ONCE):
-        some = weights[start : start + _AT_ONCE]
-        passed = np.cumsum(some[:, home], axis=1)
-        allowed = np.floor(rate * passed[:, -1:] + 1e-9)
-        at = (passed <= allowed).sum(axis=1)
-        hits = np.cumsum(np.pad(some[:, rows], ((0, 0), (1, 0))), axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.take_along_axis(hits, beaten[at][:, None], 1)[:, 0] / hits[:, -1]
-        found.append(np.where(passed[:, -1] > 0, share, np.nan))
-    return np.concatenate(found)
+def _at_recall(scored: Scored, weights: np.ndarray, at: int) -> Resampled | str:
+    """At the protocol's recall: precision (-2), false positive rate (-1)."""
+    return resample_rate(scored.rates[:, at], weights.shape[1])
+
+
+def _brier(scored: Scored, weights: np.ndarray) -> Resampled | str:
+    """Mean squared error of the score as a probability, as half of all rows are lenses."""
+    test, clusters = scored.case.test, scored.case.clusters
+    error = (expit(test["logit"].astype(np.float64)) - test["label"]) ** 2
+    rows = np.stack([error, np.ones_like(error)], axis=1)
+    return resample_mean(brick_sums(rows, clusters.brick, clusters.n_bricks), weights)

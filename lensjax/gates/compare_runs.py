@@ -1,7 +1,7 @@
-"""The runs that are compared: found, held against each other, judged, and read.
+"""The runs that are compared: judged, and read as the measures need them.
 
-Not the comparison. Refused are runs that are not finished, or of a sweep of which others are
-missing (exit 22), and, unless told otherwise, of another protocol or other data (exit 12).
+Not the comparison, and not whether they may be compared (compare_heads). Runs under one data digest
+must be on the same stamps, row by row (exit 22).
 
     runs = read_runs(["runs/a1", "runs/b3"], Told())
     runs[0].judged["verdict"], runs[0].scored.probes["core_lr_auc"]
@@ -10,68 +10,30 @@ missing (exit 22), and, unless told otherwise, of another protocol or other data
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from lensjax.gates.arrays import Arrays, Evaluation, read_evaluation, read_manifest
+from lensjax.gates.arrays import Arrays, Evaluation, read_evaluation
 from lensjax.gates.case import Case
+from lensjax.gates.compare_heads import Head, Told, read_heads, unusable
 from lensjax.gates.compare_measures import Scored
-from lensjax.gates.compare_sweep import SWEEP, read_sweep, require_whole
 from lensjax.gates.gate import GateError
-from lensjax.gates.protocol import GATES, Protocol, first_difference
-from lensjax.gates.record import PROVENANCE, read_object, refusal, stored_protocol
+from lensjax.gates.measures import examine
+from lensjax.gates.protocol import GATES
+from lensjax.gates.record import count_opening
 from lensjax.gates.shortcuts import SHORTCUTS, shortcut_scores
-from lensjax.gates.verdict import judge
-from lensjax.schema import ExitCode, LensjaxError
 
-OUTPUTS = ("comparison.md", "comparison.csv", "comparison.html", "comparison.json")
 # Columns that two runs must share row by row to be compared on the same stamps.
 STAMPS = ("stamp_id", "pair_id", "lrg_id", "brick", "label", "negative_kind")
-# Fields of a config that say where things lie, or which seed: not which experiment it is.
-_PLACES = ("data.root", "data.manifest", "data.cache_dir", "data.workers", "protocol", "seed")
 _OF_SCORES = ("logit", "hard_negative")  # how arrays that depend on the model or its seed begin
 _KEPT = (  # columns that the measures need; the feature arrays would fill the memory
     *STAMPS, "in_manifest", "logit", "logit_core_masked", "logit_core_only",
     "logit_hard_negative", "theta_e_arcsec", "arc_snr",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Told:
-    """What the command line allows."""
-
-    rules: Protocol | None = None  # judge all runs by this one
-    other_data: bool = False
-    other_protocol: bool = False
-
-
-@dataclass(frozen=True)
-class Head:
-    """What a run says of itself, before its arrays are read. `config`: its fields by dotted name,
-    {} where provenance.json has none; `seed`: None likewise."""
-
-    workdir: Path
-    name: str
-    manifest: dict[str, Any]
-    rules: Protocol  # under which it was begun
-    config: dict[str, Any]
-    code: str
-
-    @property
-    def seed(self) -> int | None:
-        seed = self.config.get("seed")
-        return seed if isinstance(seed, int) else None
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """The config without places and seed: runs that share it are one experiment."""
-        kept = {name: value for name, value in self.config.items() if name not in _PLACES}
-        return kept or {"experiment": self.name}
 
 
 @dataclass(frozen=True)
@@ -91,21 +53,16 @@ def read_runs(
     told: Told,
     advance: Callable[[str], object] = lambda name: None,
 ) -> list[Run]:
-    """The runs of the directories `names`, in that order; a folder that holds a sweep stands for
-    its runs, and files that a comparison or a sweep wrote are passed over.
+    """The runs of the directories `names`, in that order; each is judged anew, and that is counted
+    as an opening of its test arrays.
 
     advance: called with each run's name before it is judged.
 
     Raises:
-        LensjaxError: exit 2 for a name that is no run or given twice; 12 for other protocols or
-            data; 22 for a run that is incomplete, damaged, on other stamps of
-            the same data, or of a sweep of which others are missing.
+        LensjaxError: as `read_heads`; exit 22 also for arrays that are damaged, or on other stamps
+            of the same data.
     """
-    folders = _folders(names)
-    heads = [_head(*each, told) for each in zip(folders, _short(folders), strict=True)]
-    require_whole(folders)
-    _same_rules(heads, told)
-    _same_data(heads, told)
+    heads = read_heads(names, told)
     rules = told.rules or heads[0].rules
     runs: list[Run] = []
     tables: list[dict[str, Arrays]] = []
@@ -113,116 +70,13 @@ def read_runs(
     for head in heads:
         advance(head.name)
         other = head.rules.digest != rules.digest
-        judged = judge(head.workdir, rules, other_protocol=other)
+        judged = examine(head.workdir, rules, other_protocol=other)
+        count_opening(head.workdir, judged)
         evaluation = _all_rows(read_evaluation(head.workdir))
         stamps = _stamps(evaluation, head, heads[0], tables, told)
         scored = _scored(Case(rules, evaluation), known)
         runs.append(Run(head, judged, scored, stamps, other))
     return runs
-
-
-# -- which runs ---------------------------------------------------------------------------------
-
-
-def _folders(names: Sequence[str | Path]) -> list[Path]:
-    folders: list[Path] = []
-    for name in names:
-        path = Path(name)
-        if path.is_file() and path.name in (*OUTPUTS, SWEEP):
-            continue
-        if not path.is_dir():
-            _usage("no such run directory", str(name), "Give the directories of runs")
-        whole = None if (path / "eval").is_dir() else read_sweep(path)
-        members = [path] if whole is None else [path / run["name"] for run in whole["runs"]]
-        folders += [Path(os.path.realpath(member)) for member in members]
-    for folder in folders:
-        if folders.count(folder) > 1:
-            _usage("given twice", str(folder), "Give each run once")
-    if not folders:
-        _usage("no run given", "", "Give the directories of runs")
-    return folders
-
-
-def _short(folders: Sequence[Path]) -> list[str]:
-    """The last parts of the paths, as many as tell them apart."""
-    for depth in range(1, max(len(folder.parts) for folder in folders) + 1):
-        names = [str(Path(*folder.parts[-depth:])) for folder in folders]
-        if len(set(names)) == len(names):
-            return names
-    raise AssertionError("the paths are distinct")
-
-
-def _head(folder: Path, name: str, told: Told) -> Head:
-    if not folder.is_dir() or refusal(folder) is not None:
-        why = "phase 0 refused its data" if folder.is_dir() else "it was never begun"
-        _unusable(f"incomplete: {why}", folder, "Compare runs that are finished")
-    manifest = read_manifest(folder)
-    record = read_object(folder / PROVENANCE) or {}
-    config, code = record.get("config"), record.get("code")
-    begun, rules = manifest["protocol_digest"], told.rules
-    if rules is None or rules.digest != begun:
-        rules = stored_protocol(folder, begun)
-    return Head(
-        folder,
-        name,
-        manifest,
-        rules,
-        _fields(config) if isinstance(config, Mapping) else {},
-        str(code.get("digest", "")) if isinstance(code, Mapping) else "",
-    )
-
-
-def _fields(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            found |= _fields(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
-# -- held against each other ----------------------------------------------------------------------
-
-
-def _same_rules(heads: Sequence[Head], told: Told) -> None:
-    rules = told.rules or heads[0].rules
-    given = "the protocol given" if told.rules else heads[0].name
-    for head in heads:
-        if head.rules.digest != rules.digest and not told.other_protocol:
-            difference = first_difference(rules.document, head.rules.document)
-            raise LensjaxError(
-                ExitCode.MISMATCH,
-                f"began under another protocol than {given}, first difference {difference}",
-                str(head.workdir),
-                "Compare runs of one protocol, or say --other-protocol",
-            )
-
-
-def _same_data(heads: Sequence[Head], told: Told) -> None:
-    first = heads[0]
-    for head in heads:
-        old, new = (str(each.manifest.get("data_digest")) for each in (first, head))
-        if old == new or told.other_data:
-            continue
-        a, b = (_of_data(each.config) for each in (first, head))
-        difference = first_difference(a, b) or f"data_digest: {old[:12]} -> {new[:12]}"
-        raise LensjaxError(
-            ExitCode.MISMATCH,
-            f"is of other data than {first.name}, first difference {difference}",
-            str(head.workdir),
-            "Compare runs on one data root, or say --other-data",
-        )
-
-
-def _of_data(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides the stamps, as far as a config says it."""
-    left_out = ("data.pairing", "data.reader", "data.cache_dir", "data.workers")
-    return {
-        name: value
-        for name, value in config.items()
-        if name.startswith(("data.", "population.")) and name not in left_out
-    }
 
 
 def _stamps(
@@ -242,7 +96,7 @@ def _stamps(
             return number
     if tables and not told.other_data:
         what = _other_stamps(tables[0], own)
-        _unusable(
+        unusable(
             f"is not on the stamps of {first.name}: {what}",
             head.workdir,
             "Runs on one data root are; move eval/ out of this workdir and run main.py again",
@@ -305,11 +159,3 @@ def _features_digest(case: Case) -> str:
                 sha.update(f"{name} {rows[name].dtype} {rows[name].shape}".encode())
                 sha.update(np.ascontiguousarray(rows[name]).tobytes())
     return sha.hexdigest()
-
-
-def _usage(what: str, where: str, remedy: str) -> NoReturn:
-    raise LensjaxError(ExitCode.USAGE, what, where, remedy)
-
-
-def _unusable(what: str, folder: Path, remedy: str) -> NoReturn:
-    raise LensjaxError(ExitCode.GATE_INPUT_INVALID, what, str(folder), remedy)

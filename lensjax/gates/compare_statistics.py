@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
+from lensjax.gates.bootstrap import ends
 from lensjax.gates.statistics import (
     Sample,
     Statistic,
@@ -73,10 +74,17 @@ def resample_auroc(
 
 
 def resample_rate(values: np.ndarray, n_bricks: int) -> Resampled:
-    """A rate between 0 and 1 that was measured anew on each resample: [1 + r], NaN where there is
-    none."""
-    value, half = values[0], _quantile(n_bricks) * _spread(values)
-    return Resampled(values, None, max(value - half, 0.0), min(value + half, 1.0))
+    """A rate that was measured anew on each resample, [1 + r]; NaN where there is none."""
+    return Resampled(values, None, *ends(values[1:], float(values[0]), 1.0 - ALPHA, n_bricks))
+
+
+def resample_mean(totals: np.ndarray, weights: np.ndarray) -> Resampled:
+    """A mean over rows, from each brick's sum and number of rows: [n_bricks, 2]."""
+    sums, counts = weights @ totals[:, 0], weights @ totals[:, 1]
+    values = sums / counts
+    influences = (totals[:, 0] - values[:, None] * totals[:, 1]) / counts[:, None]
+    own = ends(values[1:], float(values[0]), 1.0 - ALPHA, len(totals))
+    return Resampled(values, influences, *own)
 
 
 def mean(parts: Sequence[Resampled]) -> Resampled:
@@ -96,8 +104,8 @@ def less(a: Resampled, b: Resampled) -> Resampled:
     influences = None
     if a.influences is not None and b.influences is not None:
         influences = a.influences - b.influences
-    ends = a.low - b.high, a.high - b.low
-    return Resampled(a.values - b.values, influences, *ends, a.exact or b.exact)
+    low, high = a.low - b.high, a.high - b.low
+    return Resampled(a.values - b.values, influences, low, high, a.exact or b.exact)
 
 
 def over_bricks(of: Resampled, weights: np.ndarray) -> tuple[float, float, float]:
@@ -107,9 +115,7 @@ def over_bricks(of: Resampled, weights: np.ndarray) -> tuple[float, float, float
     exact; [value, value] where the bricks do not differ at all, as of runs with the same scores."""
     n_bricks = weights.shape[1]
     if of.influences is None:
-        error = _spread(of.values)
-        half = _quantile(n_bricks) * error
-        return error, of.value - half, of.value + half
+        return _spread(of.values), *ends(of.values[1:], of.value, 1.0 - ALPHA, n_bricks)
     errors = standard_errors(of.values, of.influences, weights)
     error = float(errors[0])
     if error == 0.0:

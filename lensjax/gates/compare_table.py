@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lensjax.gates.compare_csv import flattened
 from lensjax.gates.compare_experiments import SEEDS_FOR_A_CLAIM
 from lensjax.gates.protocol import GATES
 from lensjax.schema import printable
@@ -24,6 +25,9 @@ _TITLE = "Comparison of runs"
 # What Markdown would take for markup: not an interval, a name with underscores, nor a lone < or &.
 _MARKUP = re.compile(
     r"[\\`*|~]|\](?=[(\[:])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|<(?=[\w/!?])|&(?=[\w#])"
+)
+_HEADLINES = re.compile(
+    r"ranking\.|calibration\.maps\.\w+\.(ece|brier)$|selection\.(fpr|completeness)$"
 )
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; margin: 2rem auto; max-width: 75rem;
@@ -58,6 +62,7 @@ def tables(document: Entry) -> list[Table]:
         found.append(_differences(document, reference))
     for experiment in experiments:
         found += [_seeds(document, experiment), _gates_of_seeds(experiment)]
+        found += _measured(experiment)
     return found
 
 
@@ -162,6 +167,18 @@ def _gates_of_seeds(experiment: Entry) -> Table:
     told = "As judged, on the rows of each run's own manifest."
     columns = ("gate", *map(_seed, experiment["runs"]))
     return Table(f"Verdicts of {experiment['name']}", told, columns, rows)
+
+
+def _measured(experiment: Entry) -> list[Table]:
+    """The headlines of each run's measures.json; all of it is in the CSV."""
+    found = [dict(flattened(run["judged"].get("measures", {}))) for run in experiment["runs"]]
+    names = [name for name in found[0] if _HEADLINES.match(name)]
+    rows = [
+        (name, *(_value(each[name]) if name in each else NONE for each in found)) for name in names
+    ]
+    told = "As judged, on the rows of each run's own manifest."
+    columns = ("measure", *map(_seed, experiment["runs"]))
+    return [Table(f"Measures of {experiment['name']}", told, columns, rows)] if rows else []
 
 
 # -- cells ----------------------------------------------------------------------------------------

@@ -100,6 +100,22 @@ def descending(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
 
 def _resampled(case: Case, rates: list[float]) -> tuple[list[Estimate], dict[str, Any]]:
     """TPR at each FPR, and precision and FPR at the wanted recall, with intervals by bricks."""
+    confidence, n_bricks = case.protocol.intervals["confidence"], case.clusters.n_bricks
+    estimates = [
+        Estimate(float(column[0]), *ends(column[1:], column[0], confidence, n_bricks))
+        for column in resampled_rates(case, rates).T
+    ]
+    found = dict(zip(("precision", "fpr"), map(numbers, estimates[-2:]), strict=True))
+    wanted = case.protocol.measures["recall_wanted"]
+    lenses = np.sort(case.test["logit"][case.test.positive])[::-1]
+    need = int(np.ceil(wanted * len(lenses) - 1e-9))
+    logit = float(lenses[max(need, 1) - 1])
+    return estimates[:-2], {"recall": wanted, "logit": logit, **found}
+
+
+def resampled_rates(case: Case, rates: list[float]) -> np.ndarray:
+    """TPR at each FPR, and precision and FPR at the wanted recall: [1 + r, len(rates) + 2], of all
+    bricks, then of every resample of `brick_counts`."""
     order = descending(case.test["logit"], case.test.positive)
     lens, scores = case.test.positive[order], case.test["logit"][order]
     last = np.searchsorted(-scores, -scores, side="right") - 1  # of those that tie
@@ -111,15 +127,7 @@ def _resampled(case: Case, rates: list[float]) -> tuple[list[Estimate], dict[str
     for start in range(0, len(counts), _AT_ONCE):
         weights = counts[start : start + _AT_ONCE][:, brick]
         drawn.append(_curve(weights, lens, last, rates, wanted))
-    values = np.concatenate(drawn)
-    estimates = [
-        Estimate(float(column[0]), *ends(column[1:], column[0], told["confidence"], len(counts[0])))
-        for column in values.T
-    ]
-    found = dict(zip(("precision", "fpr"), map(numbers, estimates[-2:]), strict=True))
-    need = int(np.ceil(wanted * lens.sum() - 1e-9))
-    logit = float(scores[lens][max(need, 1) - 1])
-    return estimates[:-2], {"recall": wanted, "logit": logit, **found}
+    return np.concatenate(drawn)
 
 
 def _curve(

@@ -19,7 +19,8 @@ from typing import Any
 from lensjax.configuration import ROOT
 from lensjax.gates.compare import compare
 from lensjax.gates.compare_command import write_comparison
-from lensjax.gates.compare_runs import Told, read_runs
+from lensjax.gates.compare_heads import Told
+from lensjax.gates.compare_runs import read_runs
 from lensjax.gates.compare_table import verdict_lines
 from lensjax.gates.record import GATES, read_object
 from lensjax.runs.logs import say

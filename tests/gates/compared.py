@@ -58,7 +58,8 @@ def judge_auroc_alone(workdir: Path, rules: Protocol, other_protocol: bool = Fal
         for name, rule in rules.gates.items()
     }
     verdict = "GREEN" if found > 0.85 else "RED"
-    return rounded({"verdict": verdict, "reason": "", "gates": gates})
+    told = {"verdict": verdict, "reason": "", "protocol_digest": "", "arrays_digest": None}
+    return rounded({**told, "gates": gates})
 
 
 def make_run(

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lensjax.gates import compare_runs, judge
+from lensjax.gates import compare_runs, examine
 from lensjax.gates.compare import compare
+from lensjax.gates.compare_heads import Told
 from lensjax.gates.compare_measures import measures
-from lensjax.gates.compare_runs import Run, Told, read_runs
+from lensjax.gates.compare_runs import Run, read_runs
 from lensjax.gates.protocol import GATES, Protocol, parse_protocol
 from lensjax.gates.statistics import auroc
 from lensjax.schema import LensjaxError
@@ -31,7 +32,7 @@ def rules(default: Protocol) -> Protocol:
 def quick_judge() -> Iterator[None]:
     """The judging itself replaced."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare_runs, "judge", judge_auroc_alone)
+        patch.setattr(compare_runs, "examine", judge_auroc_alone)
         yield
 
 
@@ -90,8 +91,10 @@ def test_runs_are_judged_anew(matrix, rules, tmp_path, monkeypatch):
     """As `gates` does, whatever gates.json says."""
     runs = [shutil.copytree(matrix / name, tmp_path / name) for name in ("a1-seed0", "b1-seed2")]
     write_json(Path(runs[1]) / "gates.json", {"verdict": "GREEN", "gates": {}})
-    monkeypatch.setattr(compare_runs, "judge", judge)
-    assert read_runs(runs, Told())[1].judged == judge(runs[1], rules)
+    monkeypatch.setattr(compare_runs, "examine", examine)
+    assert read_runs(runs, Told())[1].judged == examine(runs[1], rules)
+    openings = [(Path(run) / "opened.jsonl").read_text().count("\n") for run in runs]
+    assert openings == [1, 1]
 
 
 def test_a_run_with_another_field_is_another_experiment(matrix, rules, tmp_path):

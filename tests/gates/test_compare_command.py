@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from lensjax.gates import __main__ as command
-from lensjax.gates import compare_runs, compare_table, judge
+from lensjax.gates import compare_runs, compare_table, examine
 from lensjax.gates.compare import compare
 from lensjax.gates.compare_csv import COLUMNS, csv_text, flattened
-from lensjax.gates.compare_runs import OUTPUTS, Told, read_runs
+from lensjax.gates.compare_heads import OUTPUTS, Told
+from lensjax.gates.compare_runs import read_runs
 from lensjax.gates.compare_table import html, markdown, tables
 from lensjax.gates.protocol import Protocol
 from lensjax.schema import printable
@@ -39,7 +40,7 @@ def rules(default: Protocol) -> Protocol:
 def quick_judge() -> Iterator[None]:
     """The judging itself replaced."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare_runs, "judge", judge_auroc_alone)
+        patch.setattr(compare_runs, "examine", judge_auroc_alone)
         yield
 
 
@@ -77,7 +78,7 @@ def test_another_process_writes_the_same_bytes_and_needs_no_jax(
     assert (done.returncode, done.stderr.strip()) == (0, "")
     assert sorted(os.listdir(out)) == sorted(OUTPUTS)
     assert done.stdout.encode() == (out / "comparison.md").read_bytes()
-    monkeypatch.setattr(compare_runs, "judge", judge)
+    monkeypatch.setattr(compare_runs, "examine", examine)
     own = tmp_path / "own"
     assert command.main(["compare", *runs, f"--out={own}"]) == 0
     for name in OUTPUTS:
@@ -139,11 +140,13 @@ def test_every_judged_number_with_an_interval_is_in_the_csv(
     pair: list[Path], rules: Protocol
 ) -> None:
     """Whatever gates.json has beside the gates, by its path."""
-    judged = judge(pair[0], rules)
+    judged = examine(pair[0], rules)
     found = dict(flattened(judged))
     assert found["gates.auroc_test"] == judged["gates"]["auroc_test"]
     assert "gates.auroc_test.detail.tpr_at_fpr[fpr=0.01]" in found
     assert "gates.core_lr_auc.detail.null" in found
+    assert "measures.ranking.recall_at[k=50]" in found
+    assert "measures.calibration.maps.none.brier" in found
     count = json.dumps(judged).count('"ci": ')
     assert len(found) == len(list(flattened(judged))) == count
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.stats import norm, ttest_ind
 
-from lensjax.gates.compare_measures import rate_on_resamples
 from lensjax.gates.compare_statistics import (
     Resampled,
     holm,
@@ -13,10 +12,10 @@ from lensjax.gates.compare_statistics import (
     over_bricks,
     over_seeds,
     resample_auroc,
+    resample_mean,
     resample_rate,
     shared_resamples,
 )
-from lensjax.gates.rates import true_positives
 from lensjax.gates.statistics import (
     Clusters,
     auroc,
@@ -144,19 +143,26 @@ def test_at_perfect_separation_the_interval_has_a_width():
     assert np.ptp(perfect.values) == 0.0
 
 
-def test_a_rate_on_resamples_is_what_repeating_its_rows_gives():
+def test_a_mean_of_rows_on_resamples_is_what_repeating_them_gives():
     rng, weights = np.random.default_rng(8), shared_resamples(BRICKS, 20, SEED)
-    label, brick, (scores,) = sky(rng, [1.5])
-    scores = np.round(scores, 1)  # with ties
-    found = rate_on_resamples(scores, label, brick, weights, 0.05)
-    for row, value in zip(weights.astype(int), found, strict=True):
-        rows = np.repeat(np.arange(len(label)), row[brick])
-        allowed = int(np.floor(0.05 * (label[rows] == 0).sum() + 1e-9))
-        hits = true_positives(scores[rows], label[rows], allowed)
-        assert value == pytest.approx(hits / (label[rows] == 1).sum(), abs=1e-12)
-    rate = resample_rate(found, BRICKS)
-    assert 0.0 <= rate.low < rate.value < rate.high <= 1.0
-    assert over_bricks(less(rate, rate), weights) == (0.0, 0.0, 0.0)
+    _, brick, (scores,) = sky(rng, [1.5])
+    totals = np.stack([np.bincount(brick, scores), np.bincount(brick)], axis=1)
+    found = resample_mean(totals, weights)
+    for row, value in zip(weights.astype(int), found.values, strict=True):
+        assert value == pytest.approx(scores[np.repeat(np.arange(len(brick)), row[brick])].mean())
+    error, low, high = over_bricks(found, weights)
+    by_brick = totals[:, 0] / totals[:, 1]
+    assert error == pytest.approx(by_brick.std(ddof=1) / np.sqrt(BRICKS), rel=1e-9)
+    assert low < found.value < high
+
+
+def test_a_rate_has_no_influence_and_an_interval_all_the_same():
+    rng, weights = np.random.default_rng(9), shared_resamples(BRICKS, 200, SEED)
+    rates = [resample_rate(0.5 + 0.05 * rng.normal(size=len(weights)), BRICKS) for _ in range(2)]
+    assert all(rate.low < rate.value < rate.high for rate in rates)
+    error, low, high = over_bricks(less(*rates), weights)
+    assert error == pytest.approx(0.05 * np.sqrt(2), rel=0.2) and low < high
+    assert over_bricks(less(rates[0], rates[0]), weights) == (0.0, 0.0, 0.0)
 
 
 def test_student_s_quantile_widens_with_fewer_seeds():

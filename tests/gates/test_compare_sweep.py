@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from lensjax.gates import __main__ as command
-from lensjax.gates import compare_runs
+from lensjax.gates import compare_heads, compare_runs
 from lensjax.gates.compare import compare
-from lensjax.gates.compare_runs import Told, read_runs
+from lensjax.gates.compare_heads import Told
+from lensjax.gates.compare_runs import read_runs
 from lensjax.gates.compare_sweep import MEMBER, SWEEP, member_record, note, require_whole
 from lensjax.gates.protocol import Protocol
 from lensjax.schema import LensjaxError
@@ -29,7 +30,7 @@ def rules(default: Protocol) -> Protocol:
 def quick_judge() -> Iterator[None]:
     """The judging itself replaced."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare_runs, "judge", judge_auroc_alone)
+        patch.setattr(compare_runs, "examine", judge_auroc_alone)
         yield
 
 
@@ -73,7 +74,7 @@ def test_without_the_record_the_best_seed_stands_for_all(
     other = make_run(tmp_path / "a1", rules, noise=0.5)
     whole = compare(read_runs([sweep, other], Told(), lambda name: None), reference="a1")
     assert whole["differences"][0]["measures"]["auroc_test"]["value"] < 0
-    monkeypatch.setattr(compare_runs, "require_whole", lambda folders: None)
+    monkeypatch.setattr(compare_heads, "require_whole", lambda folders: None)
     lucky = compare(read_runs([sweep / "b3-seed2", other], Told()), reference="a1")
     assert lucky["differences"][0]["measures"]["auroc_test"]["value"] > 0
 

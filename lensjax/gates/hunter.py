@@ -35,18 +35,14 @@ _BRICK = Family(
     lambda rows: Features([], np.zeros((len(rows), 0)), np.zeros((len(rows), 0))),
     gate="brick",
 )
+_TELLS = "tells the label, and the score follows it"
 READINGS = {  # (tells the label, moves the score)
-    (
-        True,
-        True,
-    ): "tells the label, and the score follows it: a shortcut in use, or what goes with it",
+    (True, True): f"{_TELLS}: a shortcut in use, or what goes with it",
     (True, False): "tells the label, but the score does not follow it within a class",
     (False, True): "does not tell the label, but the score follows it: a bias, no shortcut",
     (False, False): "nothing beyond chance",
 }
-OF_ARCS = (
-    "tells the label, and the score follows it: arcs' own light, or a shortcut; see the controls"
-)
+OF_ARCS = f"{_TELLS}: arcs' own light, or a shortcut; see the controls"
 
 
 def hunt(case: Case, gates: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -35,7 +35,8 @@ Gradient = Callable[[resnet.Variables, Any], tuple[jax.Array, jax.Array]]
 
 SAMPLE = 128  # stamps of each class: with the examples about 12 s on 2 cores (width 16)
 STEPS = (16, 48, 144)  # of integrated gradients; each refines the one before
-TOLERANCE = 0.05  # of the RMS logit change, for the RMS of what the attributions miss of it
+TOLERANCE = 0.05  # of the RMS logit change, for the RMS of what the parts miss of it;
+ENOUGH = 0.1  # log-odds: or this, where the model says little of any stamp
 COLUMNS = (
     "stamp_id",
     "brick",
@@ -101,7 +102,7 @@ def integrated_gradients(
 
     The path is straight. Its midpoints u = (k + 1/2) / m lie at u^2 of the way: most happens near
     the fill, as the network takes the asinh of its input. m is 16, and three times as many (of
-    which a third are known) while the parts miss more of the changes than `TOLERANCE`.
+    which a third are known) while the parts miss more of the changes than is `allowed`.
 
     Returns:
         parts, float32 [n, 64, 64, 3], log-odds; what they miss, float64 [n]: their sum less
@@ -118,9 +119,14 @@ def integrated_gradients(
         _add_gradients(total, gradient, variables, inputs, median, places, progress)
         parts = total / np.float32(steps) * towards
         missed = parts.sum((1, 2, 3), dtype=np.float64) - change
-        if _rms(missed) <= TOLERANCE * _rms(change):
+        if _rms(missed) <= allowed(change):
             break
     return parts, missed, steps
+
+
+def allowed(change: np.ndarray) -> float:
+    """RMS, log-odds, of what parts may miss of the logits' `change` [n]."""
+    return max(TOLERANCE * _rms(change), ENOUGH)
 
 
 def _add_gradients(
@@ -215,7 +221,8 @@ def saliency_arrays(
     total = len(rows) * (3 + STEPS[0] + _RINGS)  # fill, gradient, its path and end, occlusion
     with progress_bar(desc="saliency", total=total, unit="stamp") as bar:
         found = _measured(inputs[rows], gradient, predict, variables, Watched(bar, stop))
-    told = {"annulus_pixels": ANNULUS_PIXELS[:_RINGS], "steps": found.pop("steps")}
+    told = {name: found.pop(name) for name in ("steps", "tolerance")}
+    told["annulus_pixels"] = ANNULUS_PIXELS[:_RINGS]
     here = np.searchsorted(rows, sample)
     told |= {name: arrays[name][sample] for name in COLUMNS}
     told |= _profiles({name: values[here] for name, values in found.items()}, inputs[sample])
@@ -241,16 +248,16 @@ def _measured(
     parts, missed, steps = integrated_gradients(
         gradient, variables, inputs, median, logits - blank, progress
     )
-    error, change = _rms(missed), _rms(logits - blank)
-    level = logging.INFO if error <= TOLERANCE * change else logging.WARNING
+    error, tolerance = _rms(missed), allowed(logits - blank)
     log.log(
-        level,
+        logging.INFO if error <= tolerance else logging.WARNING,
         "saliency of %d stamps: integrated gradients of %d steps add up to the change of the logit "
-        "(RMS %.3g) to %.2g (asked for: %g of it)",
-        *(len(inputs), steps, change, error, TOLERANCE),
+        "(RMS %.3g) within %.2g (RMS; allowed: %.2g)",
+        *(len(inputs), steps, _rms(logits - blank), error, tolerance),
     )
     return {
         "steps": np.array(steps, np.int32),
+        "tolerance": np.array(tolerance, np.float32),
         "logit_baseline": blank,
         "completeness_error": missed.astype(np.float32),
         "gradient": slopes,

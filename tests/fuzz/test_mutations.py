@@ -23,6 +23,7 @@ def results():
     return by_target
 
 
+@pytest.mark.proves("S9")
 @each_target
 def test_every_input_ends_as_documented(name, results):
     wrong = [result for result in results[name] if result.is_undocumented]
@@ -56,6 +57,7 @@ def planted_results():
     return {result.target: result for result in found}
 
 
+@pytest.mark.harm("S9")
 @pytest.mark.parametrize("name", planted.DEFECTS)
 def test_a_planted_defect_is_told(name, planted_results):
     result = planted_results[name]

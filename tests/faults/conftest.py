@@ -11,16 +11,28 @@ from tests.faults.cases import Case
 from tests.faults.running import Commands
 
 
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compiled programs, made once."""
+    return tmp_path_factory.mktemp("xla")
+
+
 @pytest.fixture(params=["here", pytest.param("child", marks=pytest.mark.faults)])
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Commands:
+def run(request: pytest.FixtureRequest, tmp_path: Path, programs: Path) -> Commands:
     """The commands, in this process and, for `-m faults`, in processes of their own."""
-    return Commands(tmp_path / "written", in_child=request.param == "child")
+    return Commands(tmp_path / "written", request.param == "child", programs)
 
 
 @pytest.fixture
-def child(tmp_path: Path) -> Commands:
+def here(tmp_path: Path, programs: Path) -> Commands:
+    """The commands in this process alone."""
+    return Commands(tmp_path / "written", False, programs)
+
+
+@pytest.fixture
+def child(tmp_path: Path, programs: Path) -> Commands:
     """The commands in processes of their own."""
-    return Commands(tmp_path / "written", in_child=True)
+    return Commands(tmp_path / "written", True, programs)
 
 
 @pytest.fixture
@@ -29,7 +41,7 @@ def plant(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[Case], Pa
     made: list[Path] = []
 
     def write(case: Case) -> Path:
-        commands = next(x for x in ("run", "child") if x in request.fixturenames)
+        commands = next(x for x in ("run", "here", "child") if x in request.fixturenames)
         made.append(tmp_path / f"data-{len(made)}")
         return case.write(made[-1], request.getfixturevalue(commands))
 

@@ -67,13 +67,16 @@ class Set(NamedTuple):
 
 
 class Commands:
-    """The commands; everything they write goes into `folder`."""
+    """The commands; everything they write goes into `folder`, but for the programs that jax
+    compiles, which those of a session share."""
 
-    def __init__(self, folder: Path, in_child: bool):
+    def __init__(self, folder: Path, in_child: bool, programs: Path):
         self.folder, self.in_child = folder, in_child
         self.cache, self.summary_file = folder / "cache", folder / "summary.json"
         self.here = folder / "cwd"
         self.here.mkdir(parents=True)
+        self.cache.mkdir()
+        (self.cache / "xla").symlink_to(programs)
         self._cache = f"--config.data.cache_dir={self.cache}"
 
     def phase0(self, root: Path | None, *more: str, off: Collection[str] = ()) -> Ended:

@@ -1,7 +1,8 @@
 """D14: one bit of a Parquet file at a time, in the columns that say what a stamp is, and in pixels.
 
 Of 1,000 flips (60 in the quick case) none may be silent where the root has a record, nor where its
-pages have checksums; without either, some are.
+pages have checksums; without either, some are. In this process, all but a few: a thousand child
+processes would take half an hour.
 """
 
 from __future__ import annotations
@@ -85,12 +86,6 @@ def times(quick: int, full: int) -> pytest.MarkDecorator:
     """`flips` in the quick case, and with -m faults."""
     numbers = [quick, pytest.param(full, marks=pytest.mark.faults)]
     return pytest.mark.parametrize("flips", numbers)
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Commands:
-    """In this process: a thousand child processes would take half an hour."""
-    return Commands(tmp_path / "written", in_child=False)
 
 
 def root_of(tmp_path: Path, run: Commands, *, recorded: bool, checksums: bool) -> Path:

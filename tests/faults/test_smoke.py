@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,14 +14,9 @@ from lensjax.job import train
 from lensjax.schema import ExitCode, LensjaxError
 from tests.faults import fake_loader
 from tests.faults.cases import Case
-from tests.faults.running import ROOT, Commands
+from tests.faults.running import ROOT
 
 SUITE = "tests/test_job.py::test_batches_came_through_the_tfds_set"
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Commands:
-    return Commands(tmp_path / "written", in_child=False)
 
 
 @pytest.fixture

@@ -273,8 +273,7 @@ def test_s5_a_link_out_of_the_root_is_refused(root, judge, tmp_path, what, monke
     assert f"{path.relative_to(root)}" in str(summary.error())
     assert "is a link that leads out of the data root" in str(summary.error())
     monkeypatch.setattr(FileSource, "_links", lambda self: [])
-    summary = judge(root)  # the guard off: a folder that is there is read, a link to a file never
-    assert summary.exit_code == (10 if what == "file" else 0)
+    assert judge(root).exit_code == 0  # the guard off: what is elsewhere is read
 
 
 # -- the record itself ----------------------------------------------------------------------------

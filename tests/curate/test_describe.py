@@ -301,9 +301,9 @@ def test_a_place_that_cannot_be_written_to_is_exit_16(galaxies, describe, tmp_pa
     assert code == 16 and str(tmp_path / "file") in last and "--out=DIR" in last
 
 
-def test_a_manifest_that_is_not_there_is_exit_10(galaxies, describe, tmp_path):
+def test_a_manifest_that_is_not_there_is_exit_2(galaxies, describe, tmp_path):
     code, _, last = describe(galaxies.write(tmp_path / "root"), "--manifest=/nowhere.parquet")
-    assert code == 10 and "/nowhere.parquet" in last
+    assert code == 2 and "/nowhere.parquet" in last
 
 
 def test_damage_is_listed_and_what_is_left_described(galaxies, describe, tmp_path):

@@ -107,9 +107,9 @@ def lying_bomb():
 def test_bombs_are_refused_at_once_and_small(make):
     blob = make()
     tracemalloc.start()
-    begun = time.perf_counter()
+    begun = time.process_time()  # the machine may be busy with other things
     assert code_of(blob) == REFUSED
-    took, peak = time.perf_counter() - begun, tracemalloc.get_traced_memory()[1]
+    took, peak = time.process_time() - begun, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert took < 0.1
     assert peak < 16 * 2**20

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 Forward = Callable[[resnet.Variables, jax.Array], jax.Array]
 Gradient = Callable[[resnet.Variables, Any], tuple[jax.Array, jax.Array]]
 
-SAMPLE = 128  # stamps of each class: with the examples about 12 s on 2 cores (width 16)
+SAMPLE = 128  # stamps of each class: with the examples 22 CPU seconds (width 16)
 STEPS = (16, 48, 144)  # of integrated gradients; each refines the one before
 TOLERANCE = 0.05  # of the RMS logit change, for the RMS of what the parts miss of it;
 ENOUGH = 0.1  # log-odds: or this, where the model says little of any stamp

@@ -193,7 +193,8 @@ def check_values(config: Config, where: str = "the config") -> None:
         value = values[name]
         if value is None and name in _MAY_BE_NONE:
             continue
-        for number in value if isinstance(value, tuple) else (value,):
+        numbers: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
+        for number in numbers:
             if not (_is_number(number) and low <= number <= high):
                 usage(f"{value!r} is not within {low:g} .. {high:g}", f"--config.{name}")
     for name, words in WORDS.items():

@@ -90,7 +90,7 @@ def decode_alike(layout: Layout, blobs: np.ndarray, out: np.ndarray) -> np.ndarr
     for crc, (start, end) in zip(layout.crcs, layout.covered, strict=True):
         claimed = blobs[:, crc : crc + 4].copy().view("<u4").ravel().tolist()
         for k in np.flatnonzero(alike).tolist():
-            alike[k] = zlib.crc32(memoryview(blobs[k, start:end])) == claimed[k]
+            alike[k] = zlib.crc32(blobs[k, start:end].data) == claimed[k]
     for band, first in enumerate(layout.pixels):
         plane = blobs[:, first : first + _BAND_BYTES]
         out.view(np.uint8).reshape(*out.shape[:2], -1)[:, band] = plane

@@ -173,12 +173,14 @@ def _measured(experiment: Entry) -> list[Table]:
     """The headlines of each run's measures.json; all of it is in the CSV."""
     found = [dict(flattened(run["judged"].get("measures", {}))) for run in experiment["runs"]]
     names = [name for name in found[0] if _HEADLINES.match(name)]
-    rows = [
-        (name, *(_value(each[name]) if name in each else NONE for each in found)) for name in names
-    ]
+    rows = [(name, *(_headline(each.get(name)) for each in found)) for name in names]
     told = "As judged, on the rows of each run's own manifest."
     columns = ("measure", *map(_seed, experiment["runs"]))
     return [Table(f"Measures of {experiment['name']}", told, columns, rows)] if rows else []
+
+
+def _headline(entry: Entry | None) -> str:
+    return NONE if entry is None else f"{_value(entry)} {entry.get('verdict', '')}".strip()
 
 
 # -- cells ----------------------------------------------------------------------------------------

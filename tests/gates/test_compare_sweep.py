@@ -55,6 +55,7 @@ def refused(*folders: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.proves("T8")
 def test_the_best_seed_alone_is_refused_and_the_missing_are_named(
     sweep: Path, rules: Protocol, tmp_path: Path, capsys
 ) -> None:
@@ -67,6 +68,7 @@ def test_the_best_seed_alone_is_refused_and_the_missing_are_named(
         assert all(name in said.err for name in NAMES if name != "b3-seed2")
 
 
+@pytest.mark.harm("T8")
 def test_without_the_record_the_best_seed_stands_for_all(
     sweep: Path, rules: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +128,7 @@ def test_a_run_of_the_sweep_that_never_began_is_incomplete(sweep: Path, tmp_path
     assert caught.value.code == 22 and "b3-seed4: incomplete" in str(caught.value)
 
 
+@pytest.mark.proves("T8")
 def test_gates_judge_one_of_a_sweep_with_a_note(sweep: Path, tmp_path: Path, capsys) -> None:
     folder = Path(shutil.copytree(sweep, tmp_path / "matrix"))
     code = command.main([f"--workdir={folder / 'b3-seed2'}"])

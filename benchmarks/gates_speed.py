@@ -52,10 +52,11 @@ def main() -> int:
             [sys.executable, "-m", "lensjax.gates", f"--workdir={run}"], cwd=ROOT, check=False
         )
         seconds = time.perf_counter() - begun
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(
         f"\n{flags.stamps} judged stamps of {rows} a split, {flags.cpus} processors: "
-        f"{seconds:.1f} s, {peak:.0f} MB, exit {done.returncode}"
+        f"{seconds:.1f} s, {used.ru_utime + used.ru_stime:.1f} s of processor time, "
+        f"{used.ru_maxrss / 1024:.0f} MB, exit {done.returncode}"
     )
     return 0
 

@@ -9,8 +9,9 @@ protocol's confidence, resamples and seed.
 
 from __future__ import annotations
 
+import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -64,11 +65,19 @@ class Rows:
 
 @dataclass(frozen=True)
 class Case:
-    """One run under one protocol. `probed` holds what probes found, by name: each is made once."""
+    """One run under one protocol."""
 
     protocol: Protocol
     evaluation: Evaluation
-    probed: dict[str, Finding] = field(default_factory=dict)
+    _found: dict[str, Finding] = field(default_factory=dict)
+    _locks: dict[str, threading.Lock] = field(default_factory=dict)
+
+    def once(self, name: str, make: Callable[[], Finding]) -> Finding:
+        """What `make` finds; asked again for the same name, what it found then."""
+        with self._locks.setdefault(name, threading.Lock()):
+            if name not in self._found:
+                self._found[name] = make()
+            return self._found[name]
 
     @property
     def manifest(self) -> dict[str, Any]:

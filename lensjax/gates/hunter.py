@@ -22,7 +22,9 @@ from lensjax.gates.case import Case, numbers
 from lensjax.gates.features import FAMILIES, Family, Features
 from lensjax.gates.gate import GateError
 from lensjax.gates.logistic import widened
-from lensjax.gates.probes import null_summary, probe
+from lensjax.gates.pool import side_by_side
+from lensjax.gates.probes import CONSTANT, null_of, null_summary
+from lensjax.gates.probes import fitted as fitted_probe
 from lensjax.gates.ridge import Fit, Shown, fitted, null_shares, share
 from lensjax.gates.singles import singles
 from lensjax.gates.statistics import StatisticsError
@@ -56,12 +58,16 @@ def hunt(case: Case, gates: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     fits = {name: _fits(case, name, sides, choices) for name, (_, choices) in measured.items()}
     shares = _scores(case, sides, fits)
     shares[BRICK] = _by_brick(case, sides)
+    kept = {**FAMILIES, BRICK: _BRICK}
+
+    def label_of(name: str) -> dict[str, Any]:
+        if name in unusable:
+            return {"state": unusable[name]}
+        return _label(case, name, kept[name], gates, measured.get(name))
+
     families = []
-    for name, family in {**FAMILIES, BRICK: _BRICK}.items():
-        label = score = {"state": unusable.get(name, "")}
-        if name not in unusable:
-            label = _label(case, name, family, gates, measured.get(name))
-            score = shares[name]
+    for (name, family), label in zip(kept.items(), side_by_side(label_of, kept), strict=True):
+        score = {"state": unusable[name]} if name in unusable else shares[name]
         families.append(
             {
                 "family": name,
@@ -140,13 +146,18 @@ def _label(
             return {"gate": family.gate, "state": entry["reason"] or "no null"}
         return {"gate": family.gate, "value": value, "ci": entry["ci"], "null": null}
     assert measured is not None
+    of_fit, of_test = measured[1][-1]
     try:
-        found = probe(f"hunter.{name}", case, *measured[1][-1])
+        design, strength, scores = fitted_probe(
+            case, of_fit, of_test, 0.0, case.rng(f"hunter.{name}.label")
+        )
+        if scores is None:
+            return {"state": CONSTANT}
+        estimate = case.auroc(scores)
+        null = null_of(case, design, of_test, strength, estimate.value)
     except (GateError, StatisticsError, np.linalg.LinAlgError) as error:
         return {"state": str(error)}
-    if found.estimate is None:
-        return {"state": found.undecided}
-    return {**numbers(found.estimate), "null": found.detail["null"]}
+    return {**numbers(estimate), "null": null}
 
 
 def _fits(case: Case, name: str, sides: Sequence[Side], choices: Sequence[Shown]) -> list[Fit]:
@@ -164,7 +175,7 @@ def _scores(
     found: dict[str, dict[str, Any]] = {}
     for name, both in fits.items():
         if not both:
-            why = "constant features" if sides else "too few rows of any class"
+            why = CONSTANT if sides else "too few rows of any class"
             found[name] = {"state": why}
             continue
         estimate = share(case, both)

@@ -39,7 +39,7 @@ def probe(
     detail = {"c": strength, "features": design.width, "fit_rows": len(case.fit)}
     detail |= _beside(case, of_test, strength, floor, rng)
     estimate = case.auroc(scores)
-    detail["null"] = _null(case, design, of_test, strength, estimate.value)
+    detail["null"] = null_of(case, design, of_test, strength, estimate.value)
     return case.finding(estimate, bars=_fit_bars(name, case), detail=detail)
 
 
@@ -97,9 +97,7 @@ def grouped_aurocs(
 
 
 def _fit_bars(name: str, case: Case) -> tuple[str, ...]:
-    """Fit rows below the minimum bar a PASS as test rows do; a probe that is no gate has none."""
-    if name not in case.protocol.gates:
-        return ()
+    """Fit rows below the minimum bar a PASS as test rows do."""
     counts = dict(zip(("n_pos", "n_neg", "n_bricks"), case.fit.counts(), strict=True))
     least = case.protocol.gates[name].minimum
     return tuple(
@@ -122,7 +120,7 @@ def _beside(
     }
 
 
-def _null(
+def null_of(
     case: Case, design: Design, of_test: np.ndarray, strength: float, value: float
 ) -> dict[str, Any]:
     """The probe refitted (one step) and scored under permuted labels, on both splits."""

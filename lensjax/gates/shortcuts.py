@@ -176,9 +176,7 @@ def mean_of_other_half(label: np.ndarray, brick: np.ndarray, half: np.ndarray) -
 
 
 def _probe(name: str, case: Case) -> Finding:
-    if name not in case.probed:
-        case.probed[name] = probe(name, case, *PROBES[name](case))
-    return case.probed[name]
+    return case.once(name, lambda: probe(name, case, *PROBES[name](case)))
 
 
 SHORTCUTS: dict[str, Callable[[Case], Finding]] = {

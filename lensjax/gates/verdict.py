@@ -30,6 +30,7 @@ from lensjax.gates.gate import (
     failed_input,
     rounded,
 )
+from lensjax.gates.pool import side_by_side
 from lensjax.gates.protocol import GateRule, Protocol
 from lensjax.gates.shortcuts import SHORTCUTS
 from lensjax.gates.statistics import StatisticsError
@@ -88,11 +89,15 @@ def open_case(workdir: str | Path, rules: Protocol, other_protocol: bool = False
 
 def judge_case(case: Case, advance: Callable[[], object]) -> dict[str, Any]:
     """What `judge` gives, of a case that is open."""
-    # One thread: the matrices are small, and sums then do not depend on the number of cores.
+
+    def gate(name: str) -> dict[str, Any]:
+        return _gate(case, _rule(case, name), name)
+
+    gates = {}
+    # BLAS has one thread: then sums do not depend on the number of cores.
     with threadpool_limits(limits=1, user_api="blas"):
-        gates = {}
-        for name in protocol.GATES:
-            gates[name] = _gate(case, _rule(case, name), name)
+        for name, entry in zip(protocol.GATES, side_by_side(gate, protocol.GATES), strict=True):
+            gates[name] = entry
             advance()
     verdict, reason = colour(gates, case.manifest["evidence"])
     judged = {

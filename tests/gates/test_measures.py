@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lensjax.gates import STEPS, examine, judge, measures, record, table, write
+from lensjax.gates import STEPS, examine, judge, measures, pool, record, table, write
 from lensjax.gates import __main__ as command
 from lensjax.gates.arrays import read_evaluation
 from lensjax.gates.protocol import Protocol, parse_protocol
@@ -106,6 +106,25 @@ def test_the_order_of_rows_decides_nothing(run: Path, quick: Protocol, examined:
     found = examine(run, quick)["measures"]
     for part in ("strata", "ranking", "selection", "calibration", "catalogues"):
         assert encoded(found[part]) == encoded(examined["measures"][part])
+
+
+def test_one_core_gives_the_same_bytes_as_two(
+    sound: Path, quick: Protocol, examined: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "WORKERS", 1)
+    assert files(examine(sound, quick)) == files(examined)
+
+
+def test_what_is_raised_side_by_side_is_raised() -> None:
+    done: list[int] = []
+
+    def one(number: int) -> int:
+        done.append(number)
+        return 10 // number
+
+    assert list(pool.side_by_side(one, [5, 2, 1])) == [2, 5, 10]
+    with pytest.raises(ZeroDivisionError):
+        list(pool.side_by_side(one, [1, 0, 2]))
 
 
 def test_the_tables_tell_it_before_the_verdict(examined: dict) -> None:

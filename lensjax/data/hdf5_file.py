@@ -3,7 +3,8 @@
 Not a format. HDF5 can point into other files (links, external and virtual data), run filters from
 plugins, unpack a chunk to any size, and make room for any length that a text claims; here a dataset
 must lie in its own file, and be plain or packed by gzip, shuffle and fletcher32 alone, each chunk
-to no more than it claims, and (on Linux) no call may take more than 256 MiB.
+to no more than it claims, its heaps of words must end (`hdf5_heap`), and (on Linux) no call may
+take more than 256 MiB.
 
     >>> with open_hdf5(filesystem, path) as file:
     ...     pixels = read_rows(dataset(file, "stamps"), range(0, 64))
@@ -12,19 +13,21 @@ to no more than it claims, and (on Linux) no call may take more than 256 MiB.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import math
 import resource
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import fsspec
 import h5py
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
+from lensjax.data.hdf5_heap import check_heaps
 from lensjax.data.npz import damaged, refused
 from lensjax.schema import ExitCode, LensjaxError
 
@@ -57,7 +60,9 @@ def _bounded() -> Iterator[None]:
 @contextlib.contextmanager
 def open_hdf5(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[h5py.File]:
     """The file at `path`, for reading. What h5py raises within becomes OSError; a file that asks
-    for more memory than a call may take is refused (LensjaxError, REFUSED_INPUT)."""
+    for more memory than a call may take is refused (LensjaxError, REFUSED_INPUT), one whose heaps
+    do not end is damaged (DATA_INVALID)."""
+    _check_heaps(filesystem, path, filesystem.ukey(path))
     try:
         with contextlib.ExitStack() as stack:
             local = isinstance(filesystem, LocalFileSystem)
@@ -67,6 +72,13 @@ def open_hdf5(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[h5py
         raise refused(f"asks for more than {MAX_CALL_BYTES} bytes at once") from error
     except (RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+@functools.lru_cache(maxsize=256)  # once a file and process: all of it is searched
+def _check_heaps(filesystem: fsspec.AbstractFileSystem, path: str, content: str) -> None:
+    del content  # tells a changed file from the one remembered
+    with filesystem.open(path, "rb") as handle:
+        check_heaps(cast(BinaryIO, handle))
 
 
 @_bounded()

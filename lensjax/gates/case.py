@@ -9,6 +9,7 @@ protocol's confidence, resamples and seed.
 
 from __future__ import annotations
 
+import math
 import threading
 import zlib
 from collections.abc import Callable, Sequence
@@ -51,7 +52,8 @@ class Rows:
 
     def features(self, name: str) -> np.ndarray:
         """float64 [n, k] of a feature array. Raises GateError if any value is not finite."""
-        values = self[name].reshape(len(self), -1).astype(np.float64)
+        values = self[name].astype(np.float64)
+        values = values.reshape(len(self), math.prod(values.shape[1:]))
         bad = int((~np.isfinite(values)).any(axis=1).sum())
         if bad:
             raise GateError(f"{name} is not finite in {bad} rows")

@@ -132,9 +132,11 @@ def texture(rows: Rows) -> Features:
 
 
 def metadata(rows: Rows) -> Features:
-    """Seeing, depth, extinction, pixel scale: no pixel is looked at."""
-    names = [name for name in (*schema.METADATA, "pixel_scale_arcsec") if name in rows.arrays]
-    values = np.stack([rows[name].astype(np.float64) for name in names], axis=1)
+    """Seeing, depth, extinction, pixel scale: no pixel is looked at. Absent columns are unknown."""
+    names = [*schema.METADATA, "pixel_scale_arcsec"]
+    unknown = np.full(len(rows), np.nan)
+    columns = [rows.arrays.get(name, unknown).astype(np.float64) for name in names]
+    values = np.stack(columns, axis=1)
     return Features(names, np.where(np.isfinite(values), values, np.nan), _none(rows))
 
 

@@ -48,16 +48,21 @@ def fitted(
 ) -> tuple[Design, float, np.ndarray | None]:
     """The standardised fit rows, the C chosen, and the scores of the test rows [n]: None where no
     feature varies. Raises GateError for one class."""
-    for split, rows in (("val", case.fit), ("test", case.test)):
-        n_pos, n_neg, _ = rows.counts()
-        if not (n_pos and n_neg):
-            raise GateError(f"{split} has {n_pos} positives and {n_neg} negatives")
+    require_classes(case)
     design = Design.of(of_fit, case.protocol.probes["feature_clip"], floor)
     if design.width == 0:
         return design, 0.0, None
     strength = best_strength(case, of_fit, floor, rng)
     weights = fit(design, case.fit["label"][:, None], [strength]).weights[:, 0]
     return design, strength, design.apply(of_test) @ weights
+
+
+def require_classes(case: Case) -> None:
+    """Raises GateError if the judged rows of val or test are of one class."""
+    for split, rows in (("val", case.fit), ("test", case.test)):
+        n_pos, n_neg, _ = rows.counts()
+        if not (n_pos and n_neg):
+            raise GateError(f"{split} has {n_pos} positives and {n_neg} negatives")
 
 
 def best_strength(

@@ -20,7 +20,7 @@ from lensjax.gates.arrays import RESIDUAL
 from lensjax.gates.case import Case, Rows
 from lensjax.gates.gate import Finding, GateError
 from lensjax.gates.logistic import widened
-from lensjax.gates.probes import CONSTANT, fitted, null_summary, probe
+from lensjax.gates.probes import CONSTANT, fitted, null_summary, probe, require_classes
 from lensjax.gates.statistics import auroc
 
 TAUTOLOGY = "tautology"
@@ -57,7 +57,14 @@ def radial_lr_raw(case: Case) -> Features:
 
 def high_frequency_core(case: Case) -> Features:
     """RMS of second differences in the core box."""
-    return _curved(case, lambda rows: np.log1p(rows.features("high_frequency_core")))
+
+    def features(rows: Rows) -> np.ndarray:
+        rms = rows.features("high_frequency_core")
+        if (rms < 0).any():
+            raise GateError("high_frequency_core is negative")
+        return np.log1p(rms)
+
+    return _curved(case, features)
 
 
 def outskirts(case: Case) -> Features:
@@ -147,7 +154,7 @@ def shortcut_scores(name: str, case: Case) -> np.ndarray | str:
     if name == "radial_lr_auc":
         residual = case.manifest["preprocessing"] == RESIDUAL
         return TAUTOLOGY if residual else shortcut_scores("radial_lr_auc_raw", case)
-    _, _, scores = fitted(case, *PROBES[name](case), case.rng(name))
+    _, _, scores = fitted(case, *_features(name, case), case.rng(name))
     return CONSTANT if scores is None else scores
 
 
@@ -176,7 +183,12 @@ def mean_of_other_half(label: np.ndarray, brick: np.ndarray, half: np.ndarray) -
 
 
 def _probe(name: str, case: Case) -> Finding:
-    return case.once(name, lambda: probe(name, case, *PROBES[name](case)))
+    return case.once(name, lambda: probe(name, case, *_features(name, case)))
+
+
+def _features(name: str, case: Case) -> Features:
+    require_classes(case)  # first: no feature can be standardised on no rows
+    return PROBES[name](case)
 
 
 SHORTCUTS: dict[str, Callable[[Case], Finding]] = {

@@ -8,7 +8,7 @@ import pytest
 from lensjax.gates import probes, statistics
 from lensjax.gates.arrays import Arrays, Evaluation
 from lensjax.gates.case import Case, Rows
-from lensjax.gates.gate import conclude
+from lensjax.gates.gate import GateError, conclude
 from lensjax.gates.logistic import host_folds
 from lensjax.gates.protocol import Protocol, parse_protocol
 from lensjax.gates.shortcuts import SHORTCUTS, mean_of_other_half
@@ -248,3 +248,21 @@ def test_at_the_minimum_a_shortcut_of_0_70_fails_and_none_passes(default: Protoc
     assert 4 <= (values < 0.70).sum() <= 16
     clean = [gate(at_the_minimum(quick, seed, 0.0), "core_lr_auc") for seed in range(6)]
     assert {entry["verdict"] for entry in clean} == {"PASS"}
+
+
+def test_impossible_features_are_that_gate_s_error(small: Protocol) -> None:
+    """An RMS below zero; a val of which no row is judged. Never an exception of numpy."""
+
+    def negative(split: str, rows: Arrays) -> None:
+        rows["high_frequency_core"][5:] = -1.0
+
+    def none(split: str, rows: Arrays) -> None:
+        rows["in_manifest"][:] = split == "test"
+
+    case = synthetic_case(small, negative, pairs=60, lookalikes=8)
+    with pytest.raises(GateError, match="high_frequency_core is negative"):
+        SHORTCUTS["high_frequency_core"](case)
+    case = synthetic_case(small, none, pairs=60, lookalikes=8)
+    for name in set(SHORTCUTS) - {"brick"}:
+        with pytest.raises(GateError, match="val has 0 positives"):
+            SHORTCUTS[name](case)

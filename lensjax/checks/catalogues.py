@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,20 +18,24 @@ from pathlib import Path
 import numpy as np
 
 from lensjax.checks.result import Outcome
-from lensjax.checks.sky import close_pairs, nearest_arcsec
+from lensjax.checks.sky import nearest_arcsec, repeats
 from lensjax.data.stampset import Finding
 from lensjax.schema import ExitCode, LensjaxError
 
-MAX_BYTES = 100_000_000  # about a million rows; a larger file is not a catalogue of these
+MAX_BYTES = 20_000_000  # about 200,000 rows; a larger file is not a catalogue of these
+MAX_ROWS = 200_000
+_LONG_LINE = re.compile(rb"[^\r\n]{65537}")
+SHOWN = 20  # names of columns in one message
+QUALITY = "theta_e_quality"
 SAME_OBJECT_ARCSEC = 5.0
 ANCHOR_COLUMNS = ("name", "ra", "dec", "theta_e_arcsec")
 CONTAMINANT_COLUMNS = ("name", "ra", "dec", "category")
 
 
 def read_catalogue(path: str | Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Rows of a CSV file as text. Raises LensjaxError: DATA_INVALID if it cannot be read, is not
-    UTF-8 text, lacks one of `columns` or has a row of another length; REFUSED_INPUT beyond
-    100 MB or with NUL bytes."""
+    """Rows of a CSV file as text: `columns` and, if there, theta_e_quality. Raises LensjaxError:
+    DATA_INVALID if it cannot be read, is not UTF-8 text, lacks one of `columns` or has a row of
+    another length; REFUSED_INPUT beyond 20 MB, 200,000 rows or 64 KiB a line, or with NUL bytes."""
     where = str(path)
     try:
         with open(path, "rb") as file:
@@ -39,8 +44,7 @@ def read_catalogue(path: str | Path, columns: tuple[str, ...]) -> list[dict[str,
         raise LensjaxError(
             ExitCode.DATA_INVALID, f"cannot be read ({error.strerror})", where
         ) from error
-    if len(raw) > MAX_BYTES or b"\0" in raw:
-        what = f"larger than {MAX_BYTES:,} bytes" if len(raw) > MAX_BYTES else "holds NUL bytes"
+    if what := _beyond_bounds(raw):
         raise LensjaxError(ExitCode.REFUSED_INPUT, what, where, "A catalogue is a CSV file")
     try:
         reader = csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True)
@@ -48,8 +52,9 @@ def read_catalogue(path: str | Path, columns: tuple[str, ...]) -> list[dict[str,
         missing = [name for name in columns if name not in names]
         if missing or len(set(names)) < len(names):
             what = f"missing columns {missing}" if missing else "a column is named twice"
-            raise LensjaxError(ExitCode.DATA_INVALID, f"{what}, has {names}", where)
-        reader.fieldnames = names
+            has = f"has {names[:SHOWN]}" + (" and more" if len(names) > SHOWN else "")
+            raise LensjaxError(ExitCode.DATA_INVALID, f"{what}, {has}", where)
+        reader.fieldnames, kept = names, {*columns, QUALITY} & {*names}
         rows = []
         for row in reader:
             if None in row or None in row.values():
@@ -58,10 +63,21 @@ def read_catalogue(path: str | Path, columns: tuple[str, ...]) -> list[dict[str,
                     "row of another length",
                     f"{where} line {reader.line_num}",
                 )
-            rows.append(row)
+            rows.append({name: row[name] for name in kept})
     except (UnicodeDecodeError, csv.Error) as error:
         raise LensjaxError(ExitCode.DATA_INVALID, f"not a CSV text ({error})", where) from error
     return rows
+
+
+def _beyond_bounds(raw: bytes) -> str:
+    """What about the bytes of a catalogue is beyond bounds; empty if nothing is."""
+    if len(raw) > MAX_BYTES:
+        return f"larger than {MAX_BYTES:,} bytes"
+    if b"\0" in raw:
+        return "holds NUL bytes"
+    if max(raw.count(b"\n"), raw.count(b"\r")) > MAX_ROWS + 1:
+        return f"more than {MAX_ROWS:,} rows"
+    return "a line of more than 65,536 bytes" if _LONG_LINE.search(raw) else ""
 
 
 def check_anchors(path: str | None, *, minimum: int, min_theta_e_arcsec: float) -> Outcome:
@@ -72,14 +88,15 @@ def check_anchors(path: str | None, *, minimum: int, min_theta_e_arcsec: float) 
         return Outcome("", not_proven="No catalogue of anchors given.")
     try:
         rows = read_catalogue(path, ANCHOR_COLUMNS)
+        placed, ra, dec = _positions(rows)
+        in_range = placed & (
+            _numbers(rows, "theta_e_arcsec") >= min_theta_e_arcsec
+        )  # False for NaN
+        again = _repeats(ra, dec, in_range)
     except LensjaxError as error:
-        return Outcome("", (_finding("anchors", "ERROR", error.what, error.where, error.code),))
-    placed, ra, dec = _positions(rows)
-    theta_e = _numbers(rows, "theta_e_arcsec")
-    in_range = placed & (theta_e >= min_theta_e_arcsec)  # False for NaN
-    again = _repeats(ra, dec, in_range)
+        return _refused("anchors", path, error)
     usable = int((in_range & ~again).sum())
-    quality = Counter(row.get("theta_e_quality", "unknown") for row in rows)
+    quality = Counter(row.get(QUALITY, "unknown") for row in rows)
     counts = {
         "rows": len(rows),
         "usable": usable,
@@ -103,13 +120,12 @@ def check_contaminants(
         return Outcome("", not_proven="No catalogue of contaminants given.")
     try:
         rows = read_catalogue(path, CONTAMINANT_COLUMNS)
+        placed, ra, dec = _positions(rows)
+        again = _repeats(ra, dec, placed)
     except LensjaxError as error:
-        finding = _finding("contaminants", "ERROR", error.what, error.where, error.code)
-        return Outcome("", (finding,))
-    placed, ra, dec = _positions(rows)
-    again = _repeats(ra, dec, placed)
-    category = np.array([row["category"].strip().lower() for row in rows], dtype=str)
-    number = Counter(category[placed & ~again].tolist())
+        return _refused("contaminants", path, error)
+    usable = np.flatnonzero(placed & ~again).tolist()
+    number = Counter(rows[k]["category"].strip().lower() for k in usable)
     counts = {
         "rows": len(rows),
         "usable": dict(sorted(number.items())),
@@ -120,11 +136,15 @@ def check_contaminants(
     findings = _anchors_among(rows, ra, dec, placed, anchors, str(path))
     short = [f"{number[k]} of {n} {k}s" for k, n in minimum.items() if number[k] < n]
     return Outcome(
-        f"{int((placed & ~again).sum())} of {len(rows)} contaminants usable.",
+        f"{len(usable)} of {len(rows)} contaminants usable.",
         (*findings, *_notes("contaminants", str(path), counts)),
         counts,
         not_proven=f"Too few: {', '.join(short)}." if short else "",
     )
+
+
+def _refused(check: str, path: str, error: LensjaxError) -> Outcome:
+    return Outcome("", (_finding(check, "ERROR", error.what, error.where or path, error.code),))
 
 
 def _anchors_among(
@@ -179,7 +199,7 @@ def _repeats(ra: np.ndarray, dec: np.ndarray, among: np.ndarray) -> np.ndarray:
     """bool [n]: within 5 arcsec of a row before it."""
     index = np.flatnonzero(among)
     again = np.zeros(len(ra), bool)
-    again[index[close_pairs(ra[index], dec[index], SAME_OBJECT_ARCSEC)[:, 1]]] = True
+    again[index] = repeats(ra[index], dec[index], SAME_OBJECT_ARCSEC)
     return again
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import KDTree
 
+from lensjax.schema import ExitCode, LensjaxError
+
+MAX_PAIRS = 10_000_000  # of near positions: 160 MB
 ARCSEC_PER_RADIAN = 180.0 * 3600.0 / np.pi
 
 
@@ -43,9 +46,18 @@ def nearest_arcsec(
     return separation, np.asarray(index)
 
 
-def close_pairs(ra: np.ndarray, dec: np.ndarray, within_arcsec: float) -> np.ndarray:
-    """All pairs (i < j) closer than `within_arcsec`: int64 [k, 2]."""
-    if len(ra) < 2:
-        return np.zeros((0, 2), np.int64)
-    tree = KDTree(unit_vectors(ra, dec))
-    return tree.query_pairs(chord(within_arcsec), output_type="ndarray").reshape(-1, 2)
+def repeats(ra: np.ndarray, dec: np.ndarray, within_arcsec: float) -> np.ndarray:
+    """bool [n]: the positions closer than `within_arcsec` to one before. Raises LensjaxError
+    (DATA_INVALID) for a crowd: more than ten million pairs of different positions that close."""
+    again = np.ones(len(ra), bool)
+    if not len(ra):
+        return again
+    _, first = np.unique(np.stack([ra, dec], 1), axis=0, return_index=True)
+    again[first] = False  # of positions that are the very same, the others are
+    tree, radius = KDTree(unit_vectors(ra[first], dec[first])), chord(within_arcsec)
+    if tree.count_neighbors(tree, radius) > 2 * MAX_PAIRS + len(first):
+        what = f"more than {MAX_PAIRS:,} pairs of rows within {within_arcsec:g} arcsec"
+        raise LensjaxError(ExitCode.DATA_INVALID, f"{what}: no list of separate objects")
+    pairs = first[tree.query_pairs(radius, output_type="ndarray").reshape(-1, 2)]
+    again[pairs.max(axis=1)] = True
+    return again

@@ -48,14 +48,14 @@ class MetadataTable:
         try:
             read = _read_parquet if path.endswith(".parquet") else _read_csv
             table = read(filesystem, path)
+            self._numbers = {canonical(x): _floats(table[x]) for x in _of(table, _NUMBERS)}
+            self._words = {x: _texts(table[x]) for x in _of(table, _WORDS)}
+            self._rows = table.num_rows
         except LensjaxError as error:
             where = f"{self._name} {error.where}".strip()
             raise LensjaxError(error.code, error.what, where, "Mend the table") from error
         except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
             self._refuse(damaged_rows(error, 0))
-        self._numbers = {canonical(x): _floats(table[x]) for x in _of(table, _NUMBERS)}
-        self._words = {x: _texts(table[x]) for x in _of(table, _WORDS)}
-        self._rows = table.num_rows
 
     def _refuse(self, what: str, where: str = "") -> NoReturn:
         raise LensjaxError(

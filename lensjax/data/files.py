@@ -264,9 +264,11 @@ class FileSource:
                                 if mine[start + row]:
                                     sound[start + row] = False
                                     faults.append(fault)
+                            whole = sound[first : first + count]  # no memory for the others
                             for member, planes in enumerate(block.pixels):
                                 at = place[member, first : first + count]
-                                pixels[at[at >= 0]] = np.moveaxis(planes[at >= 0], 1, -1)
+                                used = whole & (at >= 0)
+                                pixels[at[used]] = np.moveaxis(planes[used], 1, -1)
                             done = block.first + count
                             bar.update(count)
                 except DAMAGE as error:

@@ -28,6 +28,7 @@ MAX_BLOB_BYTES = 4 * 2**20  # a stamp is 48 KiB; a float64 one of 128 x 128 x 3 
 MAX_MEMBER_BYTES = 2**20
 MAX_MEMBERS = 16
 MAX_HEADER_BYTES = 4096  # of an npy array
+MAX_SIDES = 8  # dimensions of an array; numpy itself has none of over 64
 _STORED, _DEFLATED = 0, 8
 _EOCD = struct.Struct("<4sHHHHIIH")
 _CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
@@ -255,6 +256,8 @@ def npy_header(plain: bytes | memoryview, what: str) -> NpyHeader:
         raise refused(f"{what} holds pickled objects")
     if min(shape, default=0) < 0 or dtype.itemsize == 0:
         raise refused(f"the npy header of {what} has a negative side or empty elements")
+    if len(shape) > MAX_SIDES:
+        raise refused(f"the npy header of {what} has {len(shape)} dimensions")
     return NpyHeader(dtype, shape, fortran, begin)
 
 

@@ -45,7 +45,7 @@ RAW_SHAPES = {"3,64,64": (3, 64, 64), "64,64,3": (64, 64, 3)}
 _BAND_METADATA = (b"bands", b"bandset", b"band_order")
 _BUFFER_BYTES = 2**20  # streams pages: a row group of many GB is never in memory at once
 _HEADER_BLOCK_BYTES = 2**14  # of a remote file, fetched for each page header
-_STAMP_ROW_BYTES = 256  # a file with stamps holds no more rows than this many bytes each
+_STAMP_ROW_BYTES = 400  # a file with stamps holds no more rows: noise packs to 3 kB and more
 _MAX_WORD = 255  # characters
 
 

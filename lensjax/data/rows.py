@@ -24,11 +24,12 @@ from scipy.spatial import KDTree
 from lensjax import schema
 from lensjax.data.formats import KINDS, LENS, NUMBERS, PAIR, WORDS, Format, Shard, finding
 from lensjax.data.stampset import Finding, build_table
-from lensjax.schema import ExitCode
+from lensjax.schema import ExitCode, LensjaxError
 
 BINS = {"psf_bin": "psf_fwhm_arcsec", "depth_bin": "psf_depth"}  # what each bin is of
 BAND_SET = "".join(schema.BANDS)
 SAME_HOST_ARCSEC = 0.1
+MAX_NEAR = 10_000_000  # pairs of positions, each of which takes 16 bytes
 USUAL = (  # columns that the checks need to prove anything
     "brickname", "ra", "dec", "theta_e_arcsec", "arc_snr", "psf_fwhm_arcsec", "psf_depth",
 )  # fmt: skip
@@ -265,17 +266,22 @@ def _others(rows: FileRows, column: str, expected: str) -> list[tuple[str, str, 
 def host_ids(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Hosts from positions in degrees, float64 [n]: `host` int32 [n] and the hosts' names (S19):
     positions within 0.1 arcsec of each other (chained) are one host, named after its smallest
-    position, so that neither rounding nor float32 columns split a host at the edge of a cell."""
+    position, so that neither rounding nor float32 columns split a host at the edge of a cell.
+    Raises LensjaxError (DATA_INVALID) for a crowd: more than ten million pairs of different
+    positions that close."""
     if len(ra) == 0:
         return np.zeros(0, np.int32), np.zeros(0, "S19")
     positions, inverse = _distinct(ra % 360.0, dec)
     lon, lat = np.deg2rad(positions).T
     unit = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], 1)
-    same = (
-        KDTree(unit)
-        .query_pairs(np.deg2rad(SAME_HOST_ARCSEC / 3600), output_type="ndarray")
-        .reshape(-1, 2)
-    )
+    tree, radius = KDTree(unit), np.deg2rad(SAME_HOST_ARCSEC / 3600)
+    if tree.count_neighbors(tree, radius) > 2 * MAX_NEAR + len(unit):
+        what = (
+            f"more than {MAX_NEAR:,} pairs of different positions within {SAME_HOST_ARCSEC} arcsec"
+        )
+        remedy = "Give the rows of one host one ra and dec"
+        raise LensjaxError(ExitCode.DATA_INVALID, what, "ra, dec", remedy)
+    same = tree.query_pairs(radius, output_type="ndarray").reshape(-1, 2)
     links = coo_array((np.ones(len(same), bool), (same[:, 0], same[:, 1])), (len(unit), len(unit)))
     _, host = connected_components(links, directed=False)
     first = np.unique(host, return_index=True)[1]

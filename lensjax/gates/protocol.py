@@ -211,7 +211,10 @@ def _check_gate(name: str, rule: Any, where: str) -> None:
             _check_value(key, rule[key], float, f"{where}.{key}")
     if rule["required"] and rule["threshold"] is None:
         _refuse("a required gate needs a threshold", f"{where}.threshold")
-    for key, value in rule.get("minimum", {}).items():
+    minimum = rule.get("minimum", {})
+    if not isinstance(minimum, dict):
+        _refuse("must be an object", f"{where}.minimum")
+    for key, value in minimum.items():
         if key not in MINIMUM:
             _unknown(key, MINIMUM, f"{where}.minimum")
         _check_value(key, value, int, f"{where}.minimum.{key}")

@@ -4,16 +4,24 @@ that pyarrow's own objects die of, rows that are not there."""
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lensjax.checks.catalogues import check_anchors
 from lensjax.checks.scan import reach_px
+from lensjax.checks.sky import chord, repeats, unit_vectors
+from lensjax.curate.table import MetadataTable
 from lensjax.data.files import FileSource
+from lensjax.data.npz import npy_header
 from lensjax.data.parquet import ParquetFormat
 from lensjax.data.parquet_footer import read_footer
+from lensjax.data.paths import open_filesystem
+from lensjax.data.rows import host_ids
+from lensjax.gates.protocol import parse_protocol
 from lensjax.schema import LensjaxError
 from tests.fuzz import corpus, thrift
 
@@ -135,3 +143,71 @@ def test_a_file_that_ends_too_soon_has_no_footer(cut):
         with pytest.raises(LensjaxError) as caught:
             read_footer(io.BytesIO(piece))
         assert caught.value.code == 10
+
+
+@pytest.mark.parametrize("minimum", [None, [], "many", True, 3])
+def test_a_gates_minimum_is_an_object(minimum):
+    """Once an AttributeError."""
+    document = json.loads(corpus.protocol_files()[0])
+    document["gates"]["auroc_test"]["minimum"] = minimum
+    with pytest.raises(
+        LensjaxError, match=r"gates\.auroc_test\.minimum: must be an object"
+    ) as caught:
+        parse_protocol(document)
+    assert caught.value.code == 2
+
+
+def test_an_array_of_many_dimensions_is_refused():
+    """Once numpy's ValueError: it has none of more than 64."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + b"1, " * 66 + b"), }\n"
+    data = b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + bytes(4)
+    with pytest.raises(LensjaxError, match="has 66 dimensions") as caught:
+        npy_header(data, "the file")
+    assert caught.value.code == 17
+
+
+def catalogue(path, positions) -> str:
+    lines = [f"a{k},{ra!r},{dec!r},1.5" for k, (ra, dec) in enumerate(positions)]
+    path.write_text("\n".join(["name,ra,dec,theta_e_arcsec", *lines]))
+    return str(path)
+
+
+def test_a_crowd_of_anchors_is_no_catalogue(tmp_path):
+    """Once every pair in memory: 3 GB for 3 MB of one row again and again."""
+    same = catalogue(tmp_path / "same.csv", [(10.0, -5.0)] * 20_000)
+    outcome = check_anchors(same, minimum=1, min_theta_e_arcsec=0.5)
+    assert outcome.counts["repeated"] == 19_999 and outcome.counts["usable"] == 1
+    near = catalogue(tmp_path / "near.csv", [(10.0 + 1e-9 * k, -5.0) for k in range(5_000)])
+    (found,) = check_anchors(near, minimum=1, min_theta_e_arcsec=0.5).findings
+    assert (found.severity, found.code) == ("ERROR", 10)
+    assert found.message.startswith("more than 10,000,000 pairs of rows within 5 arcsec")
+
+
+def test_repeats_are_those_near_one_before():
+    """Against every pair of 300 rows, some of them at the same place."""
+    rng = np.random.default_rng(3)
+    ra = 10 + rng.integers(0, 200, 300) / 3600
+    dec = rng.integers(0, 200, 300) / 3600
+    vectors = unit_vectors(ra, dec)
+    near = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1) <= chord(5.0)
+    expected = np.array([near[k, :k].any() for k in range(300)])
+    assert 20 < expected.sum() < 280
+    np.testing.assert_array_equal(repeats(ra, dec, 5.0), expected)
+    assert not len(repeats(ra[:0], dec[:0], 5.0))
+
+
+def test_a_crowd_of_hosts_is_told():
+    with pytest.raises(LensjaxError, match="pairs of different positions within") as caught:
+        host_ids(10.0 + 1e-9 * np.arange(5_000), np.zeros(5_000))
+    assert caught.value.code == 10
+    host, names = host_ids(np.full(5_000, 10.0), np.zeros(5_000))
+    assert not host.any() and len(names) == 1
+
+
+def test_a_table_whose_words_are_no_numbers_is_named(tmp_path):
+    """Once pyarrow's own error: the first look at the names does not reach so far."""
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"x" * 70_000 + b",ra\n1,word\n")
+    with pytest.raises(LensjaxError) as caught:
+        MetadataTable(*open_filesystem(str(path)))
+    assert caught.value.code == 10 and "table.csv" in str(caught.value)

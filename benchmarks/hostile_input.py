@@ -30,7 +30,7 @@ from tests.fuzz import campaign  # noqa: E402
 from tests.fuzz.campaign import Result  # noqa: E402
 
 TARGETS = "tests.fuzz.targets:TARGETS"
-SHOWN = 20  # undocumented ends, of as many as there are
+SHOWN = 100  # undocumented ends, of as many as there are
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,11 +12,11 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -27,7 +27,6 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 FEW_TASKS = 8  # done in this process: seconds, as starting workers takes
 AHEAD = 4  # tasks handed out beyond those that are being done, per worker
-LOOK_S = 1.0  # seconds between two looks at whether the owner lives
 
 
 def count_workers(asked: int) -> int:
@@ -45,11 +44,12 @@ def run_tasks(
         yield from map(function, tasks)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy locks held by our threads
-    pool = ProcessPoolExecutor(workers, context, _begin, (os.getpid(),))
+    over, alive = context.Pipe(duplex=False)  # `alive` is closed by us, or by our death
+    pool = ProcessPoolExecutor(workers, context, _begin, (over,))
     waiting: deque[Future[Result]] = deque()
     try:
         for task in tasks:
-            waiting.append(pool.submit(function, task))
+            waiting.append(_submit(pool, function, task))
             if len(waiting) > workers * AHEAD:
                 yield waiting.popleft().result()
         while waiting:
@@ -61,19 +61,30 @@ def run_tasks(
             remedy="Free memory, or use fewer with --config.data.workers=1",
         ) from error
     finally:
+        alive.close()  # a broken pool forgets the worker it was starting, then waits for it
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(owner: int) -> None:
+def _submit(
+    pool: ProcessPoolExecutor, function: Callable[[Task], Result], task: Task
+) -> Future[Result]:
+    """`pool.submit`, which also starts workers: one that was killed meanwhile breaks the pool while
+    the next is being started, which fails on a closed pipe. BrokenProcessPool then too."""
+    try:
+        return pool.submit(function, task)
+    except OSError as error:
+        raise BrokenProcessPool(str(error)) from error
+
+
+def _begin(over: Connection) -> None:
     """In a worker: one thread for the arithmetic, an end when the owner has ended, and no other:
-    what a terminal sends to all of its processes is for the owner to heed."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+    what is sent to all processes of a terminal or a job is for the owner to heed."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threadpool_limits(1)
-    threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
+    threading.Thread(target=_end_with_owner, args=(over,), daemon=True).start()
 
 
-def _end_with(owner: int) -> None:
-    while os.getppid() == owner:
-        time.sleep(LOOK_S)
+def _end_with_owner(over: Connection) -> None:
+    over.poll(None)  # nothing is ever sent: this is the end of the pipe
     os._exit(int(ExitCode.STOPPED))

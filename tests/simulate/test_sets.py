@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from lensjax import schema
 from lensjax.checks.pairs import check_pairs
-from lensjax.checks.rows import join
+from lensjax.checks.scan import scan_sets
 from lensjax.data.stampset import StampSet, build_table
 from lensjax.schema import ExitCode, LensjaxError
 from lensjax.simulate import scene, sets, simulate_split, sky
@@ -69,13 +69,18 @@ def test_shot_noise_of_the_galaxies_makes_arcs_fainter(made):
     assert np.quantile(ratio, 0.01) > 0.85 and 0.95 < np.median(ratio) < 0.99
 
 
+def pairs_of(columns, stamps):
+    """check_pairs of a test split of these alone."""
+    made = StampSet("test", build_table(columns), stamps, "simulate")
+    scan = scan_sets({"test": made}, progress=False)
+    return check_pairs(scan.rows, scan.measured, scan.pairs, scan.difference, outside_limit=0.05)
+
+
 def test_the_rule_for_pairs_holds(made):
     columns, stamps = made
-    rows = join({"test": StampSet("test", build_table(columns), stamps, "simulate")})
-    outcome = check_pairs(rows, outside_limit=0.05)
+    outcome = pairs_of(columns, stamps)
     assert outcome.findings == () and outcome.counts["pairs"] == 256
-    rows = join({"test": StampSet("test", build_table(columns), -stamps, "simulate")})
-    assert len(check_pairs(rows, outside_limit=0.05).findings) >= 256
+    assert len(pairs_of(columns, -stamps).findings) >= 256
 
 
 def test_lookalikes_have_their_share_and_every_kind(made):

@@ -13,11 +13,15 @@ seeds (of the methods), and how often two methods that do not differ are told ap
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lensjax.gates import compare_statistics as compared
 from lensjax.gates.statistics import Clusters, single

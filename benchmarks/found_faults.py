@@ -17,6 +17,7 @@ import argparse
 import io
 import json
 import shutil
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -25,6 +26,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from scipy.stats import beta
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from synthetic_rows import make_set, pack, write_columns
 
 from lensjax import gates, schema

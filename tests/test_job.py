@@ -91,8 +91,8 @@ def test_a_run_leaves_everything_and_is_no_evidence(finished):
     assert manifest["evidence"] is False and manifest["phase0"]["all_passed"] is True
     files = (
         "config.json provenance.json preflight.json phase0_summary.json train.log metrics.jsonl "
-        "eval/val.npz eval/test.npz eval/manifest.json gates.json training_results.json "
-        "report.html heartbeat.json"
+        "eval/val.npz eval/test.npz eval/examples.npz eval/saliency.npz eval/manifest.json gates.json "
+        "measures.json opened.jsonl training_results.json report.html heartbeat.json"
     )
     assert [name for name in files.split() if not (workdir / name).is_file()] == []
     assert list((workdir / "figures").iterdir()) and list((workdir / "tensorboard").iterdir())
@@ -117,6 +117,7 @@ def test_batches_came_through_the_tfds_set(finished):
     assert "stamps through tf.data" in (workdir / "train.log").read_text()
 
 
+@pytest.mark.faults
 def test_without_tensorflow_the_numbers_are_the_same(finished, cache, tmp_path, monkeypatch):
     monkeypatch.setattr(prepared, "_TFDS_NEEDS", ("tensorflow_that_is_not_there",))
     monkeypatch.setattr(tfrecords, "read_tfds", None)
@@ -154,6 +155,7 @@ def killed(cache, workdir, step, signal, *more):
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True).returncode
 
 
+@pytest.mark.faults
 def test_killed_in_mid_epoch_and_stopped_it_ends_as_if_never_disturbed(finished, cache, tmp_path):
     workdir = tmp_path / "run"
     assert killed(cache, workdir, 6, 9) == -9

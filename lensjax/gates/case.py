@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from lensjax.gates.gate import Finding, GateError
 from lensjax.gates.permutations import Units, permuted_labels
 from lensjax.gates.protocol import Protocol
 from lensjax.gates.statistics import Clusters, Estimate, Sample, Statistic
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -66,20 +68,29 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class OfData:
+    """What was found in arrays that do not depend on the model, by name. Cases that differ in
+    nothing but the model's scores may share it, and then find it once."""
+
+    _found: dict[str, Any] = field(default_factory=dict)
+    _locks: dict[str, threading.Lock] = field(default_factory=dict)
+
+    def once(self, name: str, make: Callable[[], Found]) -> Found:
+        """What `make` finds; asked again for the same name, what it found then. It must read no
+        score of the model."""
+        with self._locks.setdefault(name, threading.Lock()):
+            if name not in self._found:
+                self._found[name] = make()
+            return self._found[name]
+
+
+@dataclass(frozen=True)
 class Case:
     """One run under one protocol."""
 
     protocol: Protocol
     evaluation: Evaluation
-    _found: dict[str, Finding] = field(default_factory=dict)
-    _locks: dict[str, threading.Lock] = field(default_factory=dict)
-
-    def once(self, name: str, make: Callable[[], Finding]) -> Finding:
-        """What `make` finds; asked again for the same name, what it found then."""
-        with self._locks.setdefault(name, threading.Lock()):
-            if name not in self._found:
-                self._found[name] = make()
-            return self._found[name]
+    of_data: OfData = field(default_factory=OfData)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -101,12 +112,16 @@ class Case:
         """Val rows of the run's manifest: what probes are fitted on."""
         return Rows(self.evaluation.val).select(self.evaluation.val["in_manifest"])
 
-    @cached_property
+    @property
     def permuted(self) -> list[tuple[np.ndarray, Units]]:
         """Labels of the fit and of the judged test rows, permuted: int8 [permutations, n] and what
         was exchanged. The same for the null of every probe: drawing costs more than a fit."""
-        rng, count = self.rng("permutations"), self.protocol.probes["permutations"]
-        return [permuted_labels(rows, count, rng) for rows in (self.fit, self.test)]
+
+        def drawn() -> list[tuple[np.ndarray, Units]]:
+            rng, count = self.rng("permutations"), self.protocol.probes["permutations"]
+            return [permuted_labels(rows, count, rng) for rows in (self.fit, self.test)]
+
+        return self.of_data.once("permuted", drawn)
 
     def rng(self, name: str) -> np.random.Generator:
         """The random numbers of what is called `name`, by the protocol's seed."""

@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lensjax.gates.compare_experiments import SEEDS_FOR_A_CLAIM, Experiment, grouped
-from lensjax.gates.compare_measures import measures
+from lensjax.gates.compare_measures import Measure, measures
 from lensjax.gates.compare_runs import Run
 from lensjax.gates.compare_statistics import (
     ALPHA,
@@ -31,6 +31,7 @@ from lensjax.gates.compare_statistics import (
     shared_resamples,
 )
 from lensjax.gates.gate import rounded
+from lensjax.gates.pool import side_by_side
 from lensjax.gates.protocol import GATES
 from lensjax.schema import ExitCode, LensjaxError
 
@@ -68,7 +69,7 @@ def compare(
     with threadpool_limits(limits=1, user_api="blas"):
         for measure in every:
             advance(measure.name)
-            found = {run.head.name: measure.of(run.scored, weights[run.stamps]) for run in runs}
+            found = _found(measure, runs, weights)
             for into, experiment in zip(summaries, experiments, strict=True):
                 into[measure.name] = _summary(experiment, measure.better, found, weights)
             entries = [_difference(a, b, found, weights) for a, b in pairs]
@@ -95,6 +96,16 @@ def compare(
         ],
     }
     return rounded(document)
+
+
+def _found(measure: Measure, runs: Sequence[Run], weights: Mapping[int, np.ndarray]) -> Found:
+    """The measure of every run."""
+
+    def of(run: Run) -> Resampled | str:
+        return measure.of(run.scored, weights[run.stamps])
+
+    names = [run.head.name for run in runs]
+    return dict(zip(names, side_by_side(of, runs), strict=True))
 
 
 def _referred(experiments: list[Experiment], reference: str | None) -> list[Experiment]:

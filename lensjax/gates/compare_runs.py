@@ -1,7 +1,8 @@
 """The runs that are compared: judged, and read as the measures need them.
 
 Not the comparison, and not whether they may be compared (compare_heads). Runs under one data digest
-must be on the same stamps, row by row (exit 22).
+must be on the same stamps, row by row (exit 22). What does not depend on the model (probes and
+their nulls) is found once for all runs whose other arrays are the same, byte by byte.
 
     runs = read_runs(["runs/a1", "runs/b3"], Told())
     runs[0].judged["verdict"], runs[0].scored.probes["core_lr_auc"]
@@ -16,16 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from lensjax.gates.arrays import Arrays, Evaluation, read_evaluation
-from lensjax.gates.case import Case
+from lensjax.gates.arrays import Arrays, Evaluation
+from lensjax.gates.case import Case, OfData
 from lensjax.gates.compare_heads import Head, Told, read_heads, unusable
 from lensjax.gates.compare_measures import Scored
 from lensjax.gates.gate import GateError
-from lensjax.gates.measures import examine
+from lensjax.gates.measures import examine_case
+from lensjax.gates.pool import side_by_side
 from lensjax.gates.protocol import GATES
 from lensjax.gates.record import count_opening
 from lensjax.gates.shortcuts import SHORTCUTS, shortcut_scores
+from lensjax.gates.verdict import open_case
 
 # Columns that two runs must share row by row to be compared on the same stamps.
 STAMPS = ("stamp_id", "pair_id", "lrg_id", "brick", "label", "negative_kind")
@@ -56,7 +60,7 @@ def read_runs(
     """The runs of the directories `names`, in that order; each is judged anew, and that is counted
     as an opening of its test arrays.
 
-    advance: called with each run's name before it is judged.
+    advance: called with each run's name before it is judged, from any thread.
 
     Raises:
         LensjaxError: as `read_heads`; exit 22 also for arrays that are damaged, or on other stamps
@@ -66,31 +70,49 @@ def read_runs(
     rules = told.rules or heads[0].rules
     runs: list[Run] = []
     tables: list[dict[str, Arrays]] = []
-    known: dict[str, dict[str, np.ndarray | str]] = {}
-    for head in heads:
+    known: dict[str, OfData] = {}
+
+    def read(head: Head) -> tuple[dict[str, Any], dict[str, Arrays], Scored]:
+        """The judgement, the table of stamps, and what the measures need."""
         advance(head.name)
         other = head.rules.digest != rules.digest
-        judged = examine(head.workdir, rules, other_protocol=other)
+        case = _sharing(open_case(head.workdir, rules, other), known)
+        judged = examine_case(case, head.workdir)
         count_opening(head.workdir, judged)
-        evaluation = _all_rows(read_evaluation(head.workdir))
-        stamps = _stamps(evaluation, head, heads[0], tables, told)
-        scored = _scored(Case(rules, evaluation), known)
-        runs.append(Run(head, judged, scored, stamps, other))
+        whole = _sharing(Case(rules, _all_rows(case.evaluation)), known)
+        return judged, _table(whole.evaluation), _scored(whole)
+
+    # One thread of BLAS, as a judgement has it: more of them wait for each other, and sums would
+    # depend on the number of cores.
+    with threadpool_limits(limits=1, user_api="blas"):
+        for head, (judged, table, scored) in zip(heads, side_by_side(read, heads), strict=True):
+            stamps = _stamps(table, head, heads[0], tables, told)
+            other = head.rules.digest != rules.digest
+            runs.append(Run(head, judged, scored, stamps, other))
     return runs
 
 
+def _sharing(case: Case, known: dict[str, OfData]) -> Case:
+    """The case with what is known of its features."""
+    return replace(case, of_data=known.setdefault(_features_digest(case), OfData()))
+
+
+def _table(evaluation: Evaluation) -> dict[str, Arrays]:
+    """The columns that say which stamps a run is on."""
+    return {
+        split: {name: rows[name] for name in STAMPS}
+        for split, rows in (("val", evaluation.val), ("test", evaluation.test))
+    }
+
+
 def _stamps(
-    evaluation: Evaluation,
+    own: dict[str, Arrays],
     head: Head,
     first: Head,
     tables: list[dict[str, Arrays]],
     told: Told,
 ) -> int:
     """The number of the run's set of stamps among `tables`, to which a new one is added."""
-    own = {
-        split: {name: rows[name] for name in STAMPS}
-        for split, rows in (("val", evaluation.val), ("test", evaluation.test))
-    }
     for number, table in enumerate(tables):
         if not _other_stamps(table, own):
             return number
@@ -133,25 +155,29 @@ def _all_rows(evaluation: Evaluation) -> Evaluation:
     return replace(evaluation, val=every(evaluation.val), test=every(evaluation.test))
 
 
-def _scored(case: Case, known: dict[str, dict[str, np.ndarray | str]]) -> Scored:
-    """The probes' scores, from `known` for the same features; and the few columns that are kept."""
-    key = _features_digest(case)
-    if key not in known:
-        known[key] = {name: _ranked(name, case) for name in SHORTCUTS if name in GATES}
+def _scored(case: Case) -> Scored:
+    """The probes' scores, and the few columns that are kept."""
     test = {name: case.evaluation.test[name] for name in _KEPT}
     slim = replace(case.evaluation, val={}, test=test)
-    return Scored(Case(case.protocol, slim), known[key])
+    return Scored(Case(case.protocol, slim), case.of_data.once("scores", lambda: _ranked(case)))
 
 
-def _ranked(name: str, case: Case) -> np.ndarray | str:
-    try:
-        return shortcut_scores(name, case)
-    except GateError as error:
-        return str(error)
+def _ranked(case: Case) -> dict[str, np.ndarray | str]:
+    """What every shortcut probe ranks the rows by, or why there is nothing."""
+
+    def ranked(name: str) -> np.ndarray | str:
+        try:
+            return shortcut_scores(name, case)
+        except GateError as error:
+            return str(error)
+
+    names = [name for name in SHORTCUTS if name in GATES]
+    return dict(zip(names, side_by_side(ranked, names), strict=True))
 
 
 def _features_digest(case: Case) -> str:
-    """Of all arrays that do not depend on the model: runs that share them share their probes."""
+    """Of all arrays that do not depend on the model: runs that share them share their probes. All
+    are judged by one protocol."""
     sha = hashlib.sha256(case.manifest["preprocessing"].encode())
     for rows in (case.evaluation.val, case.evaluation.test):
         for name in sorted(rows):

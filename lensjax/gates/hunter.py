@@ -146,7 +146,13 @@ def _label(
             return {"gate": family.gate, "state": entry["reason"] or "no null"}
         return {"gate": family.gate, "value": value, "ci": entry["ci"], "null": null}
     assert measured is not None
-    of_fit, of_test = measured[1][-1]
+    seen = measured[1][-1]
+    return case.of_data.once(f"hunter.{name}.label", lambda: _probed(case, name, seen))
+
+
+def _probed(case: Case, name: str, seen: Shown) -> dict[str, Any]:
+    """AUROC of a probe on what it sees of a family, and its null."""
+    of_fit, of_test = seen
     try:
         design, strength, scores = fitted_probe(
             case, of_fit, of_test, 0.0, case.rng(f"hunter.{name}.label")

@@ -52,7 +52,13 @@ def examine(
 ) -> dict[str, Any]:
     """The object of gates.json, as `lensjax.gates.judge` gives it, and under `measures` that of
     measures.json. advance: called STEPS times. Raises as `judge` does."""
-    case = open_case(workdir, rules, other_protocol)
+    return examine_case(open_case(workdir, rules, other_protocol), workdir, advance)
+
+
+def examine_case(
+    case: Case, workdir: str | Path, advance: Callable[[], object] = lambda: None
+) -> dict[str, Any]:
+    """What `examine` gives, of a case that is open."""
     judged = judge_case(case, advance)
     with threadpool_limits(limits=1, user_api="blas"):
         measured = _measures(case, Path(workdir), judged["gates"], advance)

@@ -129,6 +129,10 @@ def radial_lr(case: Case) -> Finding:
 def brick(case: Case) -> Finding:
     """Bricks do not recur between splits: within test, hosts are halved at random, and a row's
     score is the label mean of its brick in the other half."""
+    return case.of_data.once("brick", lambda: _brick(case))
+
+
+def _brick(case: Case) -> Finding:
     label, rng = case.test["label"], case.rng("brick")
     first, host, home, half = _halves(case.test, rng)
     scores = mean_of_other_half(label, home, half)
@@ -183,7 +187,7 @@ def mean_of_other_half(label: np.ndarray, brick: np.ndarray, half: np.ndarray) -
 
 
 def _probe(name: str, case: Case) -> Finding:
-    return case.once(name, lambda: probe(name, case, *_features(name, case)))
+    return case.of_data.once(name, lambda: probe(name, case, *_features(name, case)))
 
 
 def _features(name: str, case: Case) -> Features:

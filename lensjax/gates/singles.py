@@ -41,10 +41,11 @@ def singles(
     of_fit, of_test = (each[:, varies] for each in filled)
     if not names:
         return []
-    label, score = _of_label(case, of_fit, of_test), _of_score(case, sides, of_test)
+    told = case.of_data.once("|".join(names), lambda: _of_label(case, of_fit, of_test))
+    score = _of_score(case, sides, of_test)
     listed = [
-        {"feature": name, "family": family, "label": told, "score": said}
-        for name, family, told, said in zip(names, families, label, score, strict=True)
+        {"feature": name, "family": family, "label": label, "score": said}
+        for name, family, label, said in zip(names, families, told, score, strict=True)
     ]
     return sorted(listed, key=lambda each: -abs(each["score"].get("value", 0.0)))
 

@@ -54,11 +54,13 @@ def sides_of(case: Case) -> dict[str, Side]:
             places[name] = at
     if not places:
         return {}
-    rng, count = case.rng("within"), case.protocol.hunter["permutations"]
-    to_fit, to_test = (
-        moved([split["brick"][at[k]] for at in places.values()], count, rng)
-        for k, split in enumerate(rows)
-    )
+
+    def drawn() -> list[list[np.ndarray]]:
+        rng, count = case.rng("within"), case.protocol.hunter["permutations"]
+        bricks = [[split["brick"][at[k]] for at in places.values()] for k, split in enumerate(rows)]
+        return [moved(each, count, rng) for each in bricks]
+
+    to_fit, to_test = case.of_data.once(f"moved {' '.join(places)}", drawn)
     return {
         name: _side(case, name, *at, moved_fit=to_fit[k], moved_test=to_test[k])
         for k, (name, at) in enumerate(places.items())

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lensjax.gates.arrays import read_evaluation
+from lensjax.gates.case import Case
 from lensjax.gates.gate import rounded
 from lensjax.gates.protocol import Protocol, parse_protocol
 from lensjax.gates.statistics import auroc
@@ -38,10 +38,10 @@ def quick(default: Protocol) -> Protocol:
     return parse_protocol(document)
 
 
-def judge_auroc_alone(workdir: Path, rules: Protocol, other_protocol: bool = False) -> Any:
-    """In the place of lensjax.gates.judge, where the verdict is not what is tested: every gate is
-    the AUROC of the judged rows."""
-    rows = read_evaluation(workdir).test
+def judge_auroc_alone(case: Case, workdir: Path) -> Any:
+    """In the place of lensjax.gates.measures.examine_case, where the verdict is not what is tested:
+    every gate is the AUROC of the judged rows."""
+    rows, rules = case.evaluation.test, case.protocol
     own = rows["in_manifest"]
     found = auroc(rows["logit"][own], rows["label"][own])
     gates = {

@@ -14,6 +14,7 @@ from lensjax.gates.compare import compare
 from lensjax.gates.compare_heads import Told
 from lensjax.gates.compare_measures import measures
 from lensjax.gates.compare_runs import Run, read_runs
+from lensjax.gates.measures import examine_case
 from lensjax.gates.protocol import GATES, Protocol, parse_protocol
 from lensjax.gates.statistics import auroc
 from lensjax.schema import LensjaxError
@@ -32,7 +33,7 @@ def rules(default: Protocol) -> Protocol:
 def quick_judge() -> Iterator[None]:
     """The judging itself replaced."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare_runs, "examine", judge_auroc_alone)
+        patch.setattr(compare_runs, "examine_case", judge_auroc_alone)
         yield
 
 
@@ -91,7 +92,7 @@ def test_runs_are_judged_anew(matrix, rules, tmp_path, monkeypatch):
     """As `gates` does, whatever gates.json says."""
     runs = [shutil.copytree(matrix / name, tmp_path / name) for name in ("a1-seed0", "b1-seed2")]
     write_json(Path(runs[1]) / "gates.json", {"verdict": "GREEN", "gates": {}})
-    monkeypatch.setattr(compare_runs, "examine", examine)
+    monkeypatch.setattr(compare_runs, "examine_case", examine_case)
     assert read_runs(runs, Told())[1].judged == examine(runs[1], rules)
     openings = [(Path(run) / "opened.jsonl").read_text().count("\n") for run in runs]
     assert openings == [1, 1]

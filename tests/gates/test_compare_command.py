@@ -21,6 +21,7 @@ from lensjax.gates.compare_csv import COLUMNS, csv_text, flattened
 from lensjax.gates.compare_heads import OUTPUTS, Told
 from lensjax.gates.compare_runs import read_runs
 from lensjax.gates.compare_table import html, markdown, tables
+from lensjax.gates.measures import examine_case
 from lensjax.gates.protocol import Protocol
 from lensjax.schema import printable
 from tests.gates.compared import judge_auroc_alone, make_run, quick
@@ -40,7 +41,7 @@ def rules(default: Protocol) -> Protocol:
 def quick_judge() -> Iterator[None]:
     """The judging itself replaced."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare_runs, "examine", judge_auroc_alone)
+        patch.setattr(compare_runs, "examine_case", judge_auroc_alone)
         yield
 
 
@@ -78,7 +79,7 @@ def test_another_process_writes_the_same_bytes_and_needs_no_jax(
     assert (done.returncode, done.stderr.strip()) == (0, "")
     assert sorted(os.listdir(out)) == sorted(OUTPUTS)
     assert done.stdout.encode() == (out / "comparison.md").read_bytes()
-    monkeypatch.setattr(compare_runs, "examine", examine)
+    monkeypatch.setattr(compare_runs, "examine_case", examine_case)
     own = tmp_path / "own"
     assert command.main(["compare", *runs, f"--out={own}"]) == 0
     for name in OUTPUTS:

@@ -30,7 +30,7 @@ def rules(default: Protocol) -> Protocol:
 def quick_judge() -> Iterator[None]:
     """The judging itself replaced."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare_runs, "examine", judge_auroc_alone)
+        patch.setattr(compare_runs, "examine_case", judge_auroc_alone)
         yield
 
 

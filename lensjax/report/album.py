@@ -26,9 +26,21 @@ CURVES = (
     "scores_by_class",
     "scores_by_kind",
     "core_reliance",
+    "gates",
+    "hard_negatives",
+    "strata",
+    "selection_axes",
+    "selection_planes",
+    "selection_cells",
+    "calibration",
+    "ranking",
+    "hunter",
+    "hunter_features",
+    "saliency_profiles",
 )
 GROUPS = ("missed_lens", "false_alarm", "confident_lens", "confident_negative")
-NAMES = (*CURVES, *(f"examples_{group}" for group in GROUPS))
+SHEETS = ("saliency_examples", *(f"examples_{group}" for group in GROUPS))
+NAMES = (*CURVES, *SHEETS)
 
 
 class Album:

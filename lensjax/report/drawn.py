@@ -222,9 +222,7 @@ def examples(run: Run, album: Album) -> Html:
 def _group(every: Arrays, group: str, album: Album) -> Html:
     """One contact sheet: on the page as pictures with captions, in figures/ as one figure."""
     title, meaning = GROUP_WORDS[group]
-    rows = np.flatnonzero(every["group"] == group)
-    highest_first = group in ("false_alarm", "confident_lens")
-    rows = rows[np.argsort(every["logit"][rows] * (-1 if highest_first else 1), kind="stable")]
+    rows = sheets.ranked(every, group)
     heading = tag("h3", title)
     if not len(rows):
         return join([heading, note("None.")])

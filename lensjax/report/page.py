@@ -13,7 +13,20 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from lensjax.report import drawn, style, tables, verdict
+from lensjax.report import (
+    calibration,
+    drawn,
+    gates_picture,
+    health,
+    hunter,
+    ranking,
+    saliency,
+    selection,
+    strata,
+    style,
+    tables,
+    verdict,
+)
 from lensjax.report.album import Album
 from lensjax.report.markup import Html, join, tag
 from lensjax.report.reading import Run, read_run
@@ -22,7 +35,7 @@ from lensjax.report.words import shortened
 log = logging.getLogger(__name__)
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-SECTIONS = 7  # of a page on which nothing is missing
+SECTIONS = 14  # of a page on which nothing is missing
 _CSS = Path(__file__).with_name("page.css")
 
 
@@ -51,14 +64,25 @@ def write_report(workdir: Path, advance: Callable[[], object] = lambda: None) ->
 def page_html(run: Run, album: Album, advance: Callable[[], object] = lambda: None) -> str:
     """The whole page; figures are saved in `album` on the way."""
     sections: list[tuple[str, str, Callable[[], Html]]] = [
-        ("gates", "Gates", lambda: tables.gates_table(run)),
+        (
+            "gates",
+            "Gates",
+            lambda: join([gates_picture.gates_picture(run, album), tables.gates_table(run)]),
+        ),
+        ("strata", "Strata", lambda: strata.strata(run, album)),
+        ("selection", "Selection function", lambda: selection.selection(run, album)),
+        ("calibration", "Calibration", lambda: calibration.calibration(run, album)),
+        ("scores", "Ranking and scores", lambda: drawn.scores(run, album)),
+        ("ranking", "The rare end", lambda: ranking.ranking(run, album)),
+        ("hunter", "What the model looks at", lambda: hunter.hunter(run, album)),
+        ("core", "Core reliance", lambda: drawn.reliance(run, album)),
+        ("saliency", "Saliency", lambda: saliency.saliency(run, album)),
+        ("health", "Red flags", lambda: health.health(run)),
         (
             "training",
             "Training",
             lambda: join([drawn.training(run, album), tables.flags_table(run)]),
         ),
-        ("scores", "Ranking and scores", lambda: drawn.scores(run, album)),
-        ("core", "Core reliance", lambda: drawn.reliance(run, album)),
         ("examples", "Examples", lambda: drawn.examples(run, album)),
         ("data", "Data checks (phase 0)", lambda: tables.phase0_table(run)),
         ("provenance", "Provenance", lambda: tables.provenance(run)),

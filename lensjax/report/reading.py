@@ -1,7 +1,7 @@
 """Reads what a run left in its directory; what is absent or damaged is named, never fatal.
 
-It judges nothing: the verdict is the one in gates.json. Only the arrays that the page draws are
-loaded.
+It judges nothing: the verdict is the one in gates.json, and measures.json is read only if it is of
+the same judgement. Only the arrays that the page draws are loaded.
 
     run = read_run(Path("runs/b3"))
     run.gates["verdict"], [absence.file for absence in run.absences]
@@ -9,6 +9,7 @@ loaded.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 import zlib
@@ -55,12 +56,42 @@ EXAMPLE_ARRAYS = (
     "arc_snr",
     "negative_kind",
 )
+SALIENCY_ARRAYS = (
+    "brick",
+    "label",
+    "theta_e_arcsec",
+    "logit",
+    "logit_baseline",
+    "annulus_pixels",
+    "gradient",
+    "integrated_gradients",
+    "occlusion",
+    "steps",
+    "example_stamp_id",
+    "example_gradient",
+    "example_integrated_gradients",
+)
+MEASURES, SALIENCY, EXAMPLES = "measures.json", "eval/saliency.npz", "eval/examples.npz"
+ABSENT = "not written by this run"
+# What makes a file that later versions write, or that is of another judgement.
+_MAKES = {
+    MEASURES: "python -m lensjax.gates --workdir=DIR writes it",
+    SALIENCY: "python main.py with this run's --config and --workdir evaluates anew and writes it",
+}
+_DIGESTS = ("arrays_digest", "protocol_digest")
+_RINGS = schema.PROFILE_RINGS
 _WIDTHS = {  # shape of one row, where it is not a number
     "logit_core_masked": (len(schema.MASK_RADII),),
     "arc_snr_outside": (len(schema.MASK_RADII),),
     "stamps": schema.STAMP_SHAPE,
     "inputs": schema.STAMP_SHAPE,
+    "gradient": (_RINGS, 3),
+    "integrated_gradients": (_RINGS, 3),
+    "occlusion": (_RINGS,),
+    "example_gradient": schema.STAMP_SHAPE,
+    "example_integrated_gradients": schema.STAMP_SHAPE,
 }
+_LENGTHS = {"annulus_pixels": _RINGS, "steps": 1}  # of arrays without a row a stamp
 
 
 @dataclass(frozen=True)
@@ -73,7 +104,8 @@ class Absence:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run directory holds. JSON objects are empty and arrays None where absent."""
+    """What a run directory holds. JSON objects are empty and arrays None where absent; `measured`
+    (measures.json) and `saliency` also where they are not of this judgement or evaluation."""
 
     workdir: Path
     config: dict[str, Any]
@@ -82,11 +114,17 @@ class Run:
     gates: dict[str, Any]
     results: dict[str, Any]
     manifest: dict[str, Any]
+    measured: dict[str, Any]
     metrics: list[dict[str, Any]]
     val: Arrays | None
     test: Arrays | None
     examples: Arrays | None
+    saliency: Arrays | None
     absences: tuple[Absence, ...]
+
+    def why_without(self, file: str) -> str:
+        """Why a file is not drawn, in words; empty if nothing is known against it."""
+        return next((absence.why for absence in self.absences if absence.file == file), "")
 
 
 def read_run(workdir: Path) -> Run:
@@ -103,10 +141,12 @@ def read_run(workdir: Path) -> Run:
     objects = {name: _read_object(workdir, file, absences) for name, file in JSON_FILES.items()}
     return Run(
         workdir=workdir,
+        measured=_read_measures(workdir, objects["gates"], absences),
         metrics=_read_lines(workdir, "metrics.jsonl", absences),
         val=_read_arrays(workdir, "eval/val.npz", EVALUATION_ARRAYS, absences),
         test=_read_arrays(workdir, "eval/test.npz", EVALUATION_ARRAYS, absences),
-        examples=_read_arrays(workdir, "eval/examples.npz", EXAMPLE_ARRAYS, absences),
+        examples=_read_arrays(workdir, EXAMPLES, EXAMPLE_ARRAYS, absences),
+        saliency=_read_saliency(workdir, objects["manifest"], absences),
         absences=tuple(absences),
         **objects,
     )
@@ -117,14 +157,50 @@ def _read_object(workdir: Path, file: str, absences: list[Absence]) -> dict[str,
     try:
         value = json.loads((workdir / file).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        absences.append(Absence(file, "not written by this run"))
+        absences.append(Absence(file, _remedied(ABSENT, file)))
     except (OSError, ValueError, RecursionError) as error:
-        absences.append(Absence(file, f"unreadable: {error}"))
+        absences.append(Absence(file, _remedied(f"unreadable: {error}", file)))
     else:
         if isinstance(value, dict):
             return value
-        absences.append(Absence(file, "not a JSON object"))
+        absences.append(Absence(file, _remedied("not a JSON object", file)))
     return {}
+
+
+def _remedied(why: str, file: str) -> str:
+    """Why a file is not used, and the command that makes it, where one does."""
+    return f"{why}; {_MAKES[file]}" if file in _MAKES else why
+
+
+def _read_measures(workdir: Path, gates: dict[str, Any], absences: list[Absence]) -> dict[str, Any]:
+    """measures.json, or {} and an absence: also if it is not of the judgement of gates.json."""
+    told = _read_object(workdir, MEASURES, absences)
+    if absences and absences[-1].file == MEASURES:
+        return {}
+    for name in _DIGESTS:
+        if not isinstance(told.get(name), str) or told[name] != gates.get(name):
+            why = f"of another judgement than gates.json ({name} differs)"
+            absences.append(Absence(MEASURES, _remedied(why, MEASURES)))
+            return {}
+    return told
+
+
+def _read_saliency(
+    workdir: Path, manifest: dict[str, Any], absences: list[Absence]
+) -> Arrays | None:
+    """eval/saliency.npz, or None and an absence: also if it is not the one that the manifest of
+    the evaluation names."""
+    entry = manifest.get("saliency")
+    stated = entry.get("sha256") if isinstance(entry, dict) else None
+    try:
+        content = (workdir / SALIENCY).read_bytes()
+    except OSError:
+        content = None  # said by _read_arrays
+    if content is not None and hashlib.sha256(content).hexdigest() != stated:
+        why = "not the file that eval/manifest.json names (its sha256 differs)"
+        absences.append(Absence(SALIENCY, _remedied(why, SALIENCY)))
+        return None
+    return _read_arrays(workdir, SALIENCY, SALIENCY_ARRAYS, absences)
 
 
 def _read_lines(workdir: Path, file: str, absences: list[Absence]) -> list[dict[str, Any]]:
@@ -132,7 +208,7 @@ def _read_lines(workdir: Path, file: str, absences: list[Absence]) -> list[dict[
     try:
         lines = (workdir / file).read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
-        absences.append(Absence(file, "not written by this run"))
+        absences.append(Absence(file, ABSENT))
         return []
     except OSError as error:
         absences.append(Absence(file, f"unreadable: {error}"))
@@ -164,22 +240,23 @@ def _read_arrays(
             missing = [name for name in names if name not in archive.files]
             arrays = {name: archive[name] for name in names if name not in missing}
     except FileNotFoundError:
-        absences.append(Absence(file, "not written by this run"))
+        absences.append(Absence(file, _remedied(ABSENT, file)))
         return None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        absences.append(Absence(file, f"unreadable: {error}"))
+        absences.append(Absence(file, _remedied(f"unreadable: {error}", file)))
         return None
     why = f"without {', '.join(missing)}" if missing else _wrong_shape(arrays)
     if why:
-        absences.append(Absence(file, why))
+        absences.append(Absence(file, _remedied(why, file)))
         return None
     return arrays
 
 
 def _wrong_shape(arrays: Arrays) -> str:
     """The first array whose shape does not fit, in words; empty if all fit."""
-    n = len(np.atleast_1d(arrays["label"]))
     for name, array in arrays.items():
+        rows = "example_stamp_id" if name.startswith("example_") else "label"
+        n = _LENGTHS.get(name, len(np.atleast_1d(arrays[rows])))
         expected = (n, *_WIDTHS.get(name, ()))
         if array.shape != expected:
             return f"{name} has shape {array.shape}, expected {expected}"

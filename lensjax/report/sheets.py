@@ -11,7 +11,7 @@ stretch, so that brightness can be compared between stamps.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,21 +72,29 @@ def png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def contact_sheet(pictures: np.ndarray, titles: Sequence[str]) -> Figure:
-    """Pictures six a row, each under its title; two journal columns wide.
+def ranked(examples: Mapping[str, np.ndarray], group: str) -> np.ndarray:
+    """Rows of a group of examples, the most confident first: int64 [m]."""
+    rows = np.flatnonzero(examples["group"] == group)
+    highest_first = group in ("false_alarm", "confident_lens")
+    order = examples["logit"][rows] * (-1 if highest_first else 1)
+    return rows[np.argsort(order, kind="stable")]
+
+
+def contact_sheet(pictures: np.ndarray, titles: Sequence[str], columns: int = _COLUMNS) -> Figure:
+    """Pictures in rows, each under its title; two journal columns wide.
 
     Args:
         pictures: float [m, 64, 64, 3] in 0..1; titles: m strings, drawn as they are.
     """
-    rows = -(-len(pictures) // _COLUMNS)
-    cell, title = style.PAGE_INCHES / _COLUMNS, 0.26  # inches
+    rows = -(-len(pictures) // columns)
+    cell, title = style.PAGE_INCHES / columns, 0.26  # inches
     height = rows * (cell + title)
     figure = Figure(figsize=(style.PAGE_INCHES, height))
     for place, (picture, words) in enumerate(zip(pictures, titles, strict=True)):
-        row, column = divmod(place, _COLUMNS)
+        row, column = divmod(place, columns)
         bottom = 1 - ((row + 1) * (cell + title) - _GAP) / height
         size = cell - _GAP
-        box = (column / _COLUMNS, bottom, size / style.PAGE_INCHES, size / height)
+        box = (column / columns, bottom, size / style.PAGE_INCHES, size / height)
         axes = figure.add_axes(box)
         axes.set_axis_off()
         axes.imshow(picture, origin="lower", interpolation="nearest")

@@ -27,6 +27,8 @@ BLACK, GREY, PALE = "#1a1a1a", "#595959", "#e6e6e6"
 BLUE, ORANGE, GREEN, SKY = "#0072B2", "#E69F00", "#009E73", "#56B4E9"
 VERMILLION, PURPLE = "#D55E00", "#CC79A7"
 
+CIVIDIS = matplotlib.colormaps["cividis"]  # made for colour-blind readers
+
 KIND_COLOURS = {
     "lens": BLUE,
     "control": ORANGE,
@@ -65,12 +67,16 @@ def styled() -> AbstractContextManager[None]:
 
 
 def new_figure(
-    height: float, rows: int = 1, width: float = COLUMN_INCHES, **subplots: object
+    height: float,
+    rows: int = 1,
+    width: float = COLUMN_INCHES,
+    columns: int = 1,
+    **subplots: object,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of `rows` axes below each other, sizes in inches."""
+    """A figure of `rows` times `columns` axes, listed row by row; sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, 1, squeeze=False, **subplots)  # type: ignore[arg-type]
-    return figure, [row[0] for row in axes]
+    axes = figure.subplots(rows, columns, squeeze=False, **subplots)  # type: ignore[arg-type]
+    return figure, list(axes.flat)
 
 
 def save(figure: Figure, directory: Path, name: str) -> bytes:

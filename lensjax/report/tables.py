@@ -14,12 +14,14 @@ from lensjax.report.markup import Html, join, pairs, table, tag
 from lensjax.report.reading import Run
 from lensjax.report.words import (
     GATE_QUESTIONS,
+    GATE_SECTIONS,
     MESSAGE,
     entries,
     flat,
     interval,
     number,
     objects,
+    required_first,
     shortened,
     threshold,
     words,
@@ -37,10 +39,9 @@ def gates_table(run: Run) -> Html:
     gates = entries(run.gates.get("gates"))
     if not gates:
         return tag("p", "No gate was judged.", class_="note")
-    ranked = sorted(gates.items(), key=lambda item: not item[1].get("required"))
     rows = [
         (
-            join([tag("code", name), tag("span", GATE_QUESTIONS.get(name, ""), class_="asks")]),
+            join([_linked(name), tag("span", GATE_QUESTIONS.get(name, ""), class_="asks")]),
             _chip(gate.get("verdict"), "warn" if gate.get("warn") else ""),
             number(gate.get("value")),
             interval(gate.get("ci")),
@@ -50,7 +51,7 @@ def gates_table(run: Run) -> Html:
             number(gate.get("n_bricks")),
             join([words(gate.get("reason") or None), tag("span", _beside(gate), class_="asks")]),
         )
-        for name, gate in ranked
+        for name, gate in required_first(gates).items()
     ]
     columns = (
         "gate",
@@ -64,6 +65,13 @@ def gates_table(run: Run) -> Html:
         "reason",
     )
     return table(columns, rows, "Gates: the required ones first.", "gates")
+
+
+def _linked(gate: str) -> Html:
+    """The name of a gate, leading to its pictures where there are more of it."""
+    section = GATE_SECTIONS.get(gate)
+    name = tag("code", gate)
+    return tag("a", name, href=f"#{section}") if section else name
 
 
 def _beside(gate: dict[str, Any]) -> str:

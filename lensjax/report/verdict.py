@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from lensjax.report import measures
+from lensjax.report import health, measures
 from lensjax.report.markup import NONE, Html, pairs, tag
 from lensjax.report.reading import Run
 from lensjax.report.words import (
@@ -55,7 +55,7 @@ def verdict_banner(run: Run) -> Html:
     if run.manifest.get("evidence") is False:
         why = words(run.manifest.get("evidence_reason"))
         lines.append(tag("p", tag("b", "Not evidence: "), why))
-    held = [tag("li", line) for line in _held_up(run)]
+    held = [tag("li", line) for line in (*_held_up(run), *health.raised(run))]
     if held:
         lines.append(tag("ul", *held))
     told = run.results.get("verdict")

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from lensjax.gates.protocol import GATES
 from lensjax.report.markup import NONE
 
 MESSAGE = 400  # characters of a message shown
@@ -36,8 +37,22 @@ GATE_QUESTIONS = {
     "high_frequency_core": "Does pixel-to-pixel texture of the core give the label away?",
 }
 
+# The section of the page with more of what a gate measures.
+_HUNTED = ("core_lr_auc", "core_lr_auc_r5", "core_lr_auc_raw", "radial_lr_auc", "radial_lr_auc_raw")
+_HUNTED += ("outskirts", "survey", "metadata", "brick", "high_frequency_core")
+GATE_SECTIONS = dict.fromkeys(_HUNTED, "hunter") | {
+    "auroc_test": "scores",
+    "perfect_scores": "scores",
+    "core_masked_drop": "core",
+    "core_reliance": "core",
+    "core_only_auroc": "core",
+    "theta_e_min_auroc": "strata",
+    "theta_e_spread": "strata",
+    "hard_negative_auroc": "gates",
+}
+
 # Gates that pass above their threshold; the other known ones pass below theirs.
-_PASS_ABOVE = frozenset({"auroc_test", "hard_negative_auroc", "theta_e_min_auroc"})
+PASS_ABOVE = frozenset(gate for gate, side in GATES.items() if side == ">")
 
 GROUP_WORDS = {
     "missed_lens": ("Missed lenses", "Lenses with the lowest scores."),
@@ -55,7 +70,7 @@ def number(value: Any, digits: int = 3) -> str:
         return NONE
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.{digits}f}"
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # no -0.000
 
 
 def interval(value: Any, digits: int = 3) -> str:
@@ -71,7 +86,7 @@ def threshold(gate: str, value: Any) -> str:
     """A threshold with the side on which the gate passes, where the gate is known."""
     if gate not in GATE_QUESTIONS or number(value) == NONE:
         return number(value)
-    return f"{'>' if gate in _PASS_ABOVE else '<'} {number(value)}"
+    return f"{'>' if gate in PASS_ABOVE else '<'} {number(value)}"
 
 
 def share(part: int, whole: int) -> str:
@@ -115,6 +130,11 @@ def entries(value: Any) -> dict[str, dict[str, Any]]:
     if not isinstance(value, dict):
         return {}
     return {str(name): item for name, item in value.items() if isinstance(item, dict)}
+
+
+def required_first(gates: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The gates in the order in which a page shows them."""
+    return dict(sorted(gates.items(), key=lambda item: not item[1].get("required")))
 
 
 def objects(value: Any) -> list[dict[str, Any]]:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"  # of a GPU, that JAX takes at its start
 _USED = 0.9  # of a GPU's memory, by all runs that share it
+_TELL_EVERY_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -84,3 +86,15 @@ class Children:
         """Ask all to save and end (SIGTERM)."""
         for child in self._running:
             child.process.terminate()
+
+    def end(self, patience_s: float) -> None:
+        """End all, and wait until they have: SIGTERM again and again, as a run leaves at the second
+        and two in a row may arrive as one; after `patience_s` seconds SIGKILL."""
+        until = time.monotonic() + patience_s
+        while any(child.process.poll() is None for child in self._running):
+            for child in self._running:
+                if time.monotonic() < until:
+                    child.process.terminate()
+                else:
+                    child.process.kill()
+            time.sleep(_TELL_EVERY_S)

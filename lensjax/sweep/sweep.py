@@ -1,7 +1,8 @@
 """The sweep: runs what is not finished, passes a request to stop on, and compares at the end.
 
 A run that fails does not stop the others and is named last. Started again, finished runs are left
-alone and an interrupted one goes on: each child is main.py, which resumes by itself.
+alone and an interrupted one goes on: each child is main.py, which resumes by itself. One that is
+still running, as it outlived an earlier sweep, is waited for.
 
     code = run_sweep(make_plan(["a1", "b3"], [0, 1, 2], "demo"), "runs/matrix")
 """
@@ -12,6 +13,7 @@ import logging
 import signal
 import sys
 import time
+import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,12 +30,14 @@ from lensjax.runs.signals import StopRequest
 from lensjax.runs.workdir import open_workdir
 from lensjax.schema import ExitCode
 from lensjax.sweep.children import Children
+from lensjax.sweep.holder import holder_of
 from lensjax.sweep.plan import Plan, Planned
 from lensjax.sweep.record import DONE, FAILED, RUNNING, STOPPED, Record, begin
 
 log = logging.getLogger(__name__)
 CONSOLE = "console.log"  # in a run's folder: what its process said
 LOOK_EVERY_S = 0.2
+PATIENCE_S = 5.0  # with runs that are told to leave at once, before they are killed
 # Exit codes of a run that came to a verdict, the worst first.
 VERDICTS = (
     ExitCode.GATE_INPUT_INVALID,
@@ -57,6 +61,22 @@ def main_command(accept_change: bool = False) -> Command:
     return command
 
 
+class SweepStop(StopRequest):
+    """A second request ends the runs too: `at_once` turns True. A third leaves them and exits at
+    once, as the second does while none runs."""
+
+    def __init__(self, children: Children) -> None:
+        super().__init__()
+        self.at_once = False
+        self._children = children
+
+    def _handle(self, number: int, frame: types.FrameType | None) -> None:
+        if self.requested and self._children.running and not self.at_once:
+            self.at_once = True
+        else:
+            super()._handle(number, frame)
+
+
 def run_sweep(
     plan: Plan,
     path: str | Path,
@@ -76,11 +96,12 @@ def run_sweep(
     Raises:
         LensjaxError: exit 13 if another sweep (or run) holds the folder, and as `record.begin`.
     """
-    with open_workdir(path) as workdir, StopRequest() as stop:
+    children = Children(devices or [None])
+    with open_workdir(path) as workdir, SweepStop(children) as stop:
         for notice in workdir.notices:
             log.warning(notice)
         record = begin(workdir.path, plan)
-        _run_all(plan, record, Children(devices or [None]), command or main_command(), stop)
+        _run_all(plan, record, children, command or main_command(), stop)
         stop.raise_if_requested(str(workdir.path))
         failed = [run for run in record.runs if run["state"] != DONE]
         if not failed:
@@ -93,16 +114,18 @@ def run_sweep(
 
 
 def _run_all(
-    plan: Plan, record: Record, children: Children, command: Command, stop: StopRequest
+    plan: Plan, record: Record, children: Children, command: Command, stop: SweepStop
 ) -> None:
     """Every run that is not finished, as many at a time as there is room for."""
     waiting = [run for run in plan.runs if not record.is_finished(run.name)]
     if len(waiting) < len(plan.runs):
         log.info("%d of %d runs are finished", len(plan.runs) - len(waiting), len(plan.runs))
-    told = False
+    told, named = False, set[str]()
     while children.running or (waiting and not stop.requested):
-        while waiting and children.free and not stop.requested:
-            run = waiting.pop(0)
+        while children.free and not stop.requested:
+            run = _next(waiting, record, named)
+            if run is None:
+                break
             folder = record.join(run.name)
             device = children.start(run.name, command(run, folder), folder / CONSOLE)
             record.put(run.name, state=RUNNING, exit_code=None, verdict=None, device=device)
@@ -110,9 +133,26 @@ def _run_all(
         if stop.requested and not told:
             children.stop()
             told = True
+        if stop.at_once and children.running:
+            log.warning("%s again: ending %d runs and leaving", stop.by, children.running)
+            children.end(PATIENCE_S)
         for name, code in children.ended():
             _end(record, name, code, stop.requested)
         time.sleep(LOOK_EVERY_S)
+
+
+def _next(waiting: list[Planned], record: Record, named: set[str]) -> Planned | None:
+    """Takes the first run out of `waiting` that no living process holds; None if there is none.
+    Those that are held are waited for, and said to be, once (`named`)."""
+    for run in waiting:
+        holder = holder_of(record.folder / run.name)
+        if holder is None:
+            waiting.remove(run)
+            return run
+        if run.name not in named:
+            named.add(run.name)
+            log.warning("%s: is running by itself (%s); waiting for it to end", run.name, holder)
+    return None
 
 
 def _on(device: str | None) -> str:

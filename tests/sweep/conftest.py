@@ -13,11 +13,18 @@ import pytest
 from lensjax.sweep import sweep as module
 from lensjax.sweep.plan import Plan, Planned, make_plan
 
-# Says who it is and what it sees, then does what the file `do` in its folder says, or succeeds.
+# Takes the lock of its folder, as main.py does, says who it is and what it sees, then does what the
+# file `do` there says, or succeeds.
 CHILD = """
-import json, os, pathlib, signal, sys, time
+import fcntl, json, os, pathlib, signal, sys, time
 MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"
 folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+lock = open(folder / ".lock", "a")
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("error: a run is using this workdir", flush=True)
+    sys.exit(13)
 with open(folder.parent / "started", "a") as file:
     seen = [os.environ.get(key) for key in ("CUDA_VISIBLE_DEVICES", MEMORY)]
     file.write(json.dumps([name, *seen]) + "\\n")
@@ -33,6 +40,16 @@ if told[0] == "wait":
     do.unlink()
     print("saved", flush=True)
     sys.exit(75)
+if told[0] in ("slow", "deaf"):  # would save much later; leaves at the second request, or never
+    do.unlink()
+    asked = []
+    def hear(*_):
+        asked.append(1)
+        if len(asked) > 1 and told[0] == "slow":
+            os._exit(75)
+    signal.signal(signal.SIGTERM, hear)
+    (folder / "waiting").write_text(str(os.getpid()))
+    time.sleep(30)
 if told[0] == "die":
     do.unlink()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -76,7 +93,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tell(folder: Path) -> Callable[[str, str], None]:
-    """What the child of a run is to do: an exit code, `wait` or `die`."""
+    """What the child of a run is to do: an exit code, `wait`, `slow`, `deaf` or `die`."""
 
     def told(name: str, what: str) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -80,6 +81,33 @@ def _beyond_bounds(raw: bytes) -> str:
     return "a line of more than 65,536 bytes" if _LONG_LINE.search(raw) else ""
 
 
+class Sifted(NamedTuple):
+    """Which rows of a catalogue count, bool [n] each, with their positions, float64 [n], degrees:
+    `placed` have one, `in_range` of these a theta_E that is large enough (all, where none is
+    asked), `again` of these are within 5 arcsec of one before."""
+
+    ra: np.ndarray
+    dec: np.ndarray
+    placed: np.ndarray
+    in_range: np.ndarray
+    again: np.ndarray
+
+    @property
+    def usable(self) -> np.ndarray:
+        """The rows that count."""
+        return self.in_range & ~self.again
+
+
+def sift(rows: list[dict[str, str]], min_theta_e_arcsec: float | None = None) -> Sifted:
+    """Rows of `read_catalogue` sifted; of anchors, with the smallest theta_E that counts. Raises
+    LensjaxError (DATA_INVALID) for a crowd of positions."""
+    placed, ra, dec = _positions(rows)
+    in_range = placed
+    if min_theta_e_arcsec is not None:  # False for NaN
+        in_range = placed & (_numbers(rows, "theta_e_arcsec") >= min_theta_e_arcsec)
+    return Sifted(ra, dec, placed, in_range, _repeats(ra, dec, in_range))
+
+
 def check_anchors(path: str | None, *, minimum: int, min_theta_e_arcsec: float) -> Outcome:
     """NOT PROVEN without a file or with fewer than `minimum` usable anchors: finite position,
     theta_E of at least `min_theta_e_arcsec`, not closer than 5 arcsec to one before. Those left
@@ -88,21 +116,17 @@ def check_anchors(path: str | None, *, minimum: int, min_theta_e_arcsec: float) 
         return Outcome("", not_proven="No catalogue of anchors given.")
     try:
         rows = read_catalogue(path, ANCHOR_COLUMNS)
-        placed, ra, dec = _positions(rows)
-        in_range = placed & (
-            _numbers(rows, "theta_e_arcsec") >= min_theta_e_arcsec
-        )  # False for NaN
-        again = _repeats(ra, dec, in_range)
+        found = sift(rows, min_theta_e_arcsec)
     except LensjaxError as error:
         return _refused("anchors", path, error)
-    usable = int((in_range & ~again).sum())
+    usable = int(found.usable.sum())
     quality = Counter(row.get(QUALITY, "unknown") for row in rows)
     counts = {
         "rows": len(rows),
         "usable": usable,
-        "without_position": int((~placed).sum()),
-        "theta_e_out_of_range": int((placed & ~in_range).sum()),
-        "repeated": int(again.sum()),
+        "without_position": int((~found.placed).sum()),
+        "theta_e_out_of_range": int((found.placed & ~found.in_range).sum()),
+        "repeated": int(found.again.sum()),
         "repeated_names": _repeated_names(rows),
         "theta_e_quality": dict(quality),
     }
@@ -120,20 +144,19 @@ def check_contaminants(
         return Outcome("", not_proven="No catalogue of contaminants given.")
     try:
         rows = read_catalogue(path, CONTAMINANT_COLUMNS)
-        placed, ra, dec = _positions(rows)
-        again = _repeats(ra, dec, placed)
+        found = sift(rows)
     except LensjaxError as error:
         return _refused("contaminants", path, error)
-    usable = np.flatnonzero(placed & ~again).tolist()
-    number = Counter(rows[k]["category"].strip().lower() for k in usable)
+    usable = np.flatnonzero(found.usable).tolist()
+    number = Counter(category(rows[k]) for k in usable)
     counts = {
         "rows": len(rows),
         "usable": dict(sorted(number.items())),
-        "without_position": int((~placed).sum()),
-        "repeated": int(again.sum()),
+        "without_position": int((~found.placed).sum()),
+        "repeated": int(found.again.sum()),
         "repeated_names": _repeated_names(rows),
     }
-    findings = _anchors_among(rows, ra, dec, placed, anchors, str(path))
+    findings = _anchors_among(rows, found, anchors, str(path))
     short = [f"{number[k]} of {n} {k}s" for k, n in minimum.items() if number[k] < n]
     return Outcome(
         f"{len(usable)} of {len(rows)} contaminants usable.",
@@ -147,13 +170,13 @@ def _refused(check: str, path: str, error: LensjaxError) -> Outcome:
     return Outcome("", (_finding(check, "ERROR", error.what, error.where or path, error.code),))
 
 
+def category(row: dict[str, str]) -> str:
+    """What a row of contaminants is: 'ring', 'spiral', 'merger', ..."""
+    return row["category"].strip().lower()
+
+
 def _anchors_among(
-    rows: list[dict[str, str]],
-    ra: np.ndarray,
-    dec: np.ndarray,
-    placed: np.ndarray,
-    anchors: str | None,
-    path: str,
+    rows: list[dict[str, str]], found: Sifted, anchors: str | None, path: str
 ) -> list[Finding]:
     if anchors is None:
         return []
@@ -162,9 +185,10 @@ def _anchors_among(
     except LensjaxError:
         return []  # the anchors check reports it
     known, anchor_ra, anchor_dec = _positions(lenses)
-    separation = np.full(len(rows), np.inf)
+    separation, placed = np.full(len(rows), np.inf), found.placed
     separation[placed] = nearest_arcsec(
-        ra[placed], dec[placed], anchor_ra[known], anchor_dec[known], SAME_OBJECT_ARCSEC
+        *(found.ra[placed], found.dec[placed]),
+        *(anchor_ra[known], anchor_dec[known], SAME_OBJECT_ARCSEC),
     )[0]
     return [
         _finding(

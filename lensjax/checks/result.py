@@ -212,7 +212,7 @@ _COLOURS = {PASS: "green", FAIL: "bold red", NOT_PROVEN: "yellow"}
 REMEDIES = {
     "survey_shortcut": "Take both classes from one survey, depth and pixel scale",
     "metadata_shortcut": "Draw both classes from the same seeing, depth and extinction",
-    "stamps": "Make the file, column or stamp that is named again, or leave it out",
+    "stamps": "Make the file, column or stamp that is named again, leave it out, or say its unit",
     "pairs": "Write stamp and control anew: control + arc = stamp, arc within 3 theta_E + 2 PSF",
     "splits": "Split anew by brick, with both classes in each (or put exchanged files back)",
     "duplicates": "Keep each galaxy under one id and in one split",

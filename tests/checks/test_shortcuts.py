@@ -98,7 +98,7 @@ def test_too_few_hosts_and_constant_features_are_not_proven_and_do_not_block(mad
     sets = unpaired(made, 6, 6, 0)
     for stamp_set in sets.values():
         for name in schema.METADATA:
-            stamp_set.table[name][:] = 20.0 if name == "psf_depth" else 1.0
+            stamp_set.table[name][:] = 23.5 if name == "psf_depth" else 1.0
     few = made.phase0(sets, proportions=None)
     assert few["survey_shortcut"].verdict == NOT_PROVEN
     assert "Too few rows" in few["survey_shortcut"].message

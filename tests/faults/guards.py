@@ -125,6 +125,7 @@ OFF: dict[str, dict[str, Any]] = {
     "byte order": {
         "lensjax.data.fits_image._TYPES": {8: "u1", 16: "<i2", 32: "<i4", -32: "<f4"},
     },
+    "units": {"lensjax.checks.stamps._implausible": lambda noise, ratio: ""},
     "BZERO": {"lensjax.data.fits_image._physical": lambda raw, cards: raw},
     "words": {
         "lensjax.schema.printable": str,

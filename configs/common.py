@@ -55,8 +55,8 @@ def experiment(name: str, variant: str) -> ConfigDict:
     config.data.resample = False  # of fits: to 0.262 arcsec a pixel
     # processes that read and check; 0: one a processor; a set of a few seconds is read by one
     config.data.workers = 0
-    config.data.anchors = config_dict.placeholder(str)  # CSV of real lenses, for phase 0
-    config.data.contaminants = config_dict.placeholder(str)  # CSV of real look-alikes, likewise
+    config.data.anchors = config_dict.placeholder(str)  # CSV of real lenses
+    config.data.contaminants = config_dict.placeholder(str)  # CSV of real look-alikes
     config.data.cache_dir = "~/.cache/lensjax"  # prepared sets, once each
     config.data.reader = "auto"  # tf.data where TensorFlow is installed, else arrays
     config.data.seed = 42  # of the simulated set and of the unpaired manifest
@@ -65,6 +65,17 @@ def experiment(name: str, variant: str) -> ConfigDict:
     config.data.pairs = (11_200, 2_400, 2_400)  # simulated hosts with an arc and a control
     config.data.lookalikes = (2_800, 600, 600)  # rings, spirals, mergers, blue companions
     config.data.hosts_per_brick = 20  # a brick is 0.25 deg x 0.25 deg
+
+    # stamps of those real lenses and look-alikes, which evaluation scores; each a flat folder
+    config.catalogue_stamps = ConfigDict()
+    config.catalogue_stamps.anchors = config_dict.placeholder(str)  # of the rows of data.anchors
+    config.catalogue_stamps.contaminants = config_dict.placeholder(str)  # of data.contaminants
+    config.catalogue_stamps.source = "fits"  # fits, npz, npy, hdf5; the rest as of data.source
+    config.catalogue_stamps.unit = ""
+    config.catalogue_stamps.zero_point = config_dict.placeholder(float)
+    config.catalogue_stamps.pixel_scale_arcsec = config_dict.placeholder(float)
+    config.catalogue_stamps.bands = ""
+    config.catalogue_stamps.resample = False
 
     config.population = ConfigDict()  # of the simulated arcs
     config.population.theta_e = (0.5, 2.5)  # Einstein radius, arcsec, uniform

@@ -27,7 +27,7 @@ from ml_collections import ConfigDict as Config
 from lensjax import schema
 from lensjax.data.npz import is_pickle
 from lensjax.data.prepared import READERS, resolve_reader
-from lensjax.data.source import SIMULATED, SOURCES
+from lensjax.data.source import FLAT_SOURCES, SIMULATED, SOURCES
 from lensjax.schema import ExitCode, LensjaxError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +48,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.zero_point": (0, 100),
     "data.pixel_scale_arcsec": (0.01, 10),
     "data.workers": (0, 1024),
+    "catalogue_stamps.zero_point": (0, 100),
+    "catalogue_stamps.pixel_scale_arcsec": (0.01, 10),
     "model.width": (1, math.inf),
     "model.asinh_softening": (0, math.inf),
     "preprocessing.clip": (1e-6, math.inf),
@@ -66,12 +68,19 @@ WORDS: dict[str, tuple[str, ...]] = {
     "data.source": tuple(SOURCES),
     "data.reader": ("auto", *READERS),
     "data.pairing": schema.PAIRINGS,
+    "catalogue_stamps.source": FLAT_SOURCES,
     "preprocessing.name": schema.PREPROCESSINGS,
     "core_dropout.mode": schema.DROPOUT_MODES,
     "model.conv": schema.CONVOLUTIONS,
     "model.dtype": schema.MODEL_DTYPES,
 }
-_MAY_BE_NONE = ("data.proportions", "data.zero_point", "data.pixel_scale_arcsec")
+_MAY_BE_NONE = (
+    "data.proportions",
+    "data.zero_point",
+    "data.pixel_scale_arcsec",
+    "catalogue_stamps.zero_point",
+    "catalogue_stamps.pixel_scale_arcsec",
+)
 SPANS = {"population.theta_e": 3.0, "population.arc_snr": 1e4}  # 0 < low <= high <= this
 # What the name of the config file and its variant decide: set by hand, they would make a run
 # something that it is not.
@@ -244,6 +253,7 @@ def _check_use(config: Config) -> None:
             f"data.manifest is for data.source=parquet, not for {source}",
             remedy="Name the root of the Parquet files with --config.data.root=DIR",
         )
+    _check_catalogue_stamps(config)
     if config.data.reader != "auto":
         resolve_reader(config.data.reader)
     # whoever loads a config reads the protocol anyhow; the import of this file alone stays light
@@ -252,6 +262,27 @@ def _check_use(config: Config) -> None:
 
     phase0_rules(load_protocol(protocol_path(config)).document)
     _check_cache(config.data.cache_dir)
+
+
+def _check_catalogue_stamps(config: Config) -> None:
+    """Stamps need their catalogue; what is told of stamps that are not given would do nothing."""
+    from lensjax.data.kinds import TOLD  # as above
+
+    stamps = config.catalogue_stamps
+    for name in ("anchors", "contaminants"):
+        if stamps[name] and not config.data[name]:
+            usage(
+                f"needs the catalogue that they are of, data.{name}",
+                f"--config.catalogue_stamps.{name}",
+                f"Add --config.data.{name}=FILE, a CSV",
+            )
+    given = stamps.anchors or stamps.contaminants
+    if idle := [name for name in TOLD if stamps[name] and not given]:
+        usage(
+            "is told of stamps that are not given",
+            f"--config.catalogue_stamps.{idle[0]}",
+            "Give --config.catalogue_stamps.anchors=DIR or .contaminants=DIR",
+        )
 
 
 def _check_cache(name: str) -> None:

@@ -168,7 +168,8 @@ def _open_files(name: str, data: Any) -> Source:
 
 
 SIMULATED = "sim"
-SOURCES = (SIMULATED, "parquet", "fits", "npz", "npy", "hdf5")
+FLAT_SOURCES = ("fits", "npz", "npy", "hdf5")  # where a stamp may stand alone
+SOURCES = (SIMULATED, "parquet", *FLAT_SOURCES)
 
 
 def open_source(data: Any, population: Any) -> Source:

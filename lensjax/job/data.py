@@ -20,6 +20,7 @@ from lensjax.data.files import FileSource
 from lensjax.data.manifest import manifest_mask
 from lensjax.data.stampset import StampSet
 from lensjax.data.watch import Watch
+from lensjax.job.catalogues import require_same_scale
 from lensjax.job.job import Job
 from lensjax.report import write_report
 from lensjax.runs.files import write_json
@@ -54,9 +55,14 @@ def _counted(summary: Summary) -> str:
 
 
 def load(job: Job, split: str) -> tuple[StampSet, np.ndarray]:
-    """The prepared stamps of `split`, and which rows are in the run's manifest."""
+    """The prepared stamps of `split`, and which rows are in the run's manifest.
+
+    Raises:
+        LensjaxError: exit 10 for catalogues to be scored whose stamps have another pixel scale.
+    """
     data = job.config.data
     stamps = prepared.load(job.cache, job.data_digest, split, data.reader)
+    require_same_scale(job.catalogues, stamps.table["pixel_scale_arcsec"])
     mask = manifest_mask(stamps.table, data.pairing, data.seed)
     lenses = int((stamps.table["label"][mask] == 1).sum())
     log.info(

@@ -15,7 +15,7 @@ import numpy as np
 
 from lensjax import configuration
 from lensjax.checks.result import Summary
-from lensjax.gates.arrays import ids_digest
+from lensjax.gates.arrays import CATALOGUES, ids_digest
 from lensjax.job.data import load
 from lensjax.job.job import Job
 from lensjax.progress import progress_bar
@@ -44,7 +44,7 @@ def evaluate_best(
     stop: StopRequest,
 ) -> None:
     """Write eval/ from the best checkpoint: arrays, a few stamps to look at, what the model looks
-    at, and the manifest."""
+    at, the scores of the catalogues, and the manifest."""
     config, workdir = job.config, job.workdir
     heartbeat = Heartbeat(workdir.heartbeat, last_good=lambda: checkpoints.last_good)
     told = {"step": meta["step"], "epoch": meta["epoch"], "force": True}
@@ -60,11 +60,13 @@ def evaluate_best(
     for split in SPLITS:
         splits[split], found = _evaluate_split(job, trainer, variables, split, stop)
         spans.append(found)
+    scored = {name: _score(job, trainer, variables, name, stop) for name in job.catalogues}
     manifest = {
         "schema": "lensjax-eval-1",
         "splits": splits,
         "examples": {"file": EXAMPLES, "sha256": file_digest(workdir.eval / EXAMPLES)},
         "saliency": {"file": SALIENCY, "sha256": file_digest(workdir.eval / SALIENCY)},
+        **scored,
         "run_digest": job.digest,
         "checkpoint_step": int(state["step"]),
         "best_epoch": meta["best_epoch"],
@@ -128,6 +130,34 @@ def _evaluate_split(
     return entry, {name: arrays[name] for name in _SPANS.values()}
 
 
+def _score(
+    job: Job, trainer: Trainer, variables: resnet.Variables, name: str, stop: StopRequest
+) -> dict[str, Any]:
+    """Write the scores of a catalogue; its entry of the manifest."""
+    catalogue, how = job.catalogues[name], job.config.preprocessing
+    total = evaluate.SCORE_PASSES * len(catalogue.stamps)
+    with progress_bar(desc=f"score {name}", total=total, unit="stamp") as bar:
+        logits = evaluate.score_stamps(
+            catalogue.stamps,
+            predict=trainer.predict,
+            variables=variables,
+            name=how.name,
+            clip=how.clip,
+            progress=bar,
+            stop=stop,
+        )
+    path = job.workdir.eval_arrays(name)
+    return {
+        "file": path.name,
+        "sha256": evaluate.save_arrays(path, catalogue.arrays(logits)),
+        "n": len(catalogue.names),
+        "stamps": len(catalogue.stamps),
+        "stamps_of_no_row": catalogue.spare,
+        "rows_left_out": catalogue.left_out,
+        "digest": catalogue.digest,
+    }
+
+
 _SPANS = {"theta_e": "theta_e_arcsec", "arc_snr": "arc_snr"}
 
 
@@ -162,6 +192,7 @@ def is_finished(job: Job) -> bool:
         if manifest["run_digest"] != job.digest:
             return False
         entries = [*manifest["splits"].values(), manifest["examples"], manifest["saliency"]]
+        entries += [manifest[name] for name in CATALOGUES if name in manifest]
         files = {job.workdir.eval / entry["file"]: entry["sha256"] for entry in entries}
         damaged = [path.name for path, sha in files.items() if file_digest(path) != sha]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lensjax import configuration, gates
 from lensjax.configuration import Config
 from lensjax.curate.prepare import Scanned
 from lensjax.data.source import Source
+from lensjax.gates.arrays import CATALOGUES
+from lensjax.job.catalogues import Catalogue, digests
 from lensjax.runs.workdir import Workdir
 
 
@@ -28,6 +31,7 @@ class Job:
     data_digest: str
     debug: bool
     scanned: Scanned | None = None  # the files, if they had to be read for their digest
+    catalogues: Mapping[str, Catalogue] = field(default_factory=dict)  # to be scored, by name
 
     @property
     def cache(self) -> Path:
@@ -41,8 +45,17 @@ class Job:
         config = configuration.to_json(self.config)
         for name in ("root", "manifest", "cache_dir", "workers"):
             del config["data"][name]
+        for name in CATALOGUES:
+            del config["catalogue_stamps"][name]
+            if name in self.catalogues:
+                del config["data"][name]  # its bytes are in its digest
         del config["protocol"]
-        told = {"config": config, "data": self.data_digest, "protocol": self.protocol.digest}
+        told = {
+            "config": config,
+            "data": self.data_digest,
+            "catalogues": digests(self.catalogues),
+            "protocol": self.protocol.digest,
+        }
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

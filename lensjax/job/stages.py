@@ -14,6 +14,7 @@ from lensjax import configuration, gates
 from lensjax.configuration import Config
 from lensjax.curate.prepare import scan_if_new
 from lensjax.data.source import open_source
+from lensjax.job.catalogues import digests, open_catalogues
 from lensjax.job.data import check_data
 from lensjax.job.evaluation import evaluate_best, is_finished
 from lensjax.job.job import Job, cache_of
@@ -51,11 +52,16 @@ def run(config: Config, path: str, *, fresh: bool, accept_change: bool, debug: b
             devices=[f"{device.platform} {device.device_kind}" for device in jax.devices()],
         )
         provenance.check(workdir, seen, accept_change=accept_change)
+        catalogues = open_catalogues(config, protocol)
+        seen["catalogues"] = digests(catalogues)
+        provenance.check(workdir, seen, accept_change=accept_change)
         source = open_source(config.data, config.population)
         scanned = scan_if_new(config, source)
         seen["data_digest"] = source.digest()
         provenance.check(workdir, seen, accept_change=accept_change)
-        job = Job(config, workdir, protocol, source, seen["data_digest"], debug, scanned)
+        job = Job(
+            *(config, workdir, protocol, source, seen["data_digest"], debug, scanned, catalogues)
+        )
         summary = check_data(job)
         stop.raise_if_requested("phase 0")
         checkpoints = Checkpoints(workdir.checkpoints)

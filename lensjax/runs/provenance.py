@@ -45,7 +45,9 @@ PLACES = (
     "config.data.workers",
     "config.protocol",
 )
-FIXED = ("data_digest", "protocol_digest", "protocol")  # no change of these is ever accepted
+FIXED = ("data_digest", "catalogues", "protocol_digest", "protocol")  # never accepted
+# Of these no change can be told where one side is not known, or was not given.
+MAY_BE_UNKNOWN = ("data_digest", "catalogues")
 GUARDED = ("config", "code", "packages", "python")  # a change of these has to be accepted
 MACHINE = ("machine", "devices", "xla_flags")  # a change of these is recorded
 TOLD = 12  # changes named in an error; provenance.json has all
@@ -69,12 +71,14 @@ def collect(
     protocol: Mapping[str, Any],
     protocol_digest: str,
     data_digest: str | None,
+    catalogues: Mapping[str, str | None] | None = None,
     devices: Sequence[str] = (),
     command: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """What this start is, in JSON: `config` and `protocol` whole, digests, code, packages, machine.
 
     data_digest: None where the data are not known yet; `begin` then does not compare it.
+    catalogues: digests of the catalogues that are scored, likewise; None for one that is not.
     devices: kinds of the accelerators in use, e.g. ("cpu",).
     """
     return {
@@ -83,6 +87,7 @@ def collect(
         "protocol": plain(dict(protocol)),
         "protocol_digest": protocol_digest,
         "data_digest": data_digest,
+        "catalogues": dict(catalogues or {}),
         "code": sourcecode.describe(),
         "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
@@ -96,15 +101,15 @@ def collect(
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     """The fields in which two starts differ, by dotted name, in order: those never accepted first.
 
-    Digests of config and code are left out where their content names the field itself. A data
-    digest that is None is not compared.
+    Digests of config and code are left out where their content names the field itself. A digest
+    of data that is None is not compared.
     """
     changes: list[Change] = []
     for group in (*FIXED, *GUARDED, *MACHINE):
         a, b = _fields(group, old.get(group)), _fields(group, new.get(group))
-        if group == "data_digest" and None in (a.get(group), b.get(group)):
-            continue
         names = sorted({*a, *b})
+        if group in MAY_BE_UNKNOWN:
+            names = [n for n in names if None not in (a.get(n), b.get(n))]
         changes += [Change(n, a.get(n), b.get(n)) for n in names if a.get(n) != b.get(n)]
     return changes
 
@@ -134,6 +139,8 @@ def begin(
     seen = dict(seen)
     if seen["data_digest"] is None:  # not known yet: what was known stays
         seen["data_digest"] = record.get("data_digest")
+    given = {name: sha for name, sha in seen["catalogues"].items() if sha}
+    seen["catalogues"] = {**record.get("catalogues", {}), **given}  # likewise
     start = {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "step": step,

@@ -111,7 +111,7 @@ class Workdir:
         return self.path / "heartbeat.json"
 
     def eval_arrays(self, split: str) -> Path:
-        """Evaluation arrays of `split`, val or test."""
+        """Evaluation arrays of `split`: val, test, or a catalogue that was scored."""
         return self.eval / f"{split}.npz"
 
 

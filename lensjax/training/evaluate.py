@@ -66,6 +66,27 @@ def evaluate_split(
     return arrays, inputs
 
 
+def score_stamps(
+    raw: np.ndarray,
+    *,
+    predict: Predictor,
+    variables: resnet.Variables,
+    name: str,
+    clip: float,
+    progress: Any = None,
+    stop: StopRequest | None = None,
+) -> np.ndarray:
+    """Logits float32 [n] of stamps of no split, raw float32 [n, 64, 64, 3], to the bit as
+    `evaluate_split` computes `logit`. progress: as there, `SCORE_PASSES` for each stamp.
+
+    Raises:
+        LensjaxError: exit 75 once `stop` is requested, at the end of a chunk.
+    """
+    bar = Watched(progress, stop)
+    inputs = model_inputs(raw, name=name, clip=clip, progress=bar)
+    return predict(variables, inputs, progress=bar)
+
+
 class Watched:
     """A progress bar (or none) at whose every update a request to stop is looked for."""
 
@@ -95,6 +116,7 @@ _SNR_OUTSIDE = jax.jit(features.arc_snr_outside)
 
 
 FEATURE_PASSES = 4  # of `_feature_arrays`
+SCORE_PASSES = 2  # of `score_stamps`: as input, and by the model
 
 
 def passes(table: Arrays) -> int:

@@ -1,6 +1,7 @@
 """A run goes on only as what it began as; what changed is named, and what was accepted is kept."""
 
 import copy
+import functools
 import hashlib
 import json
 import subprocess
@@ -15,13 +16,14 @@ CONFIG = {"optimizer": {"learning_rate": 1e-4}, "data": {"root": "/old"}, "epoch
 PROTOCOL = {"gates": {"auroc_test": {"threshold": 0.85}, "core_lr_auc": {"threshold": 0.65}}}
 
 
-def seen(config=CONFIG, protocol=PROTOCOL, data="d1"):
+def seen(config=CONFIG, protocol=PROTOCOL, data="d1", catalogues=None):
     digest = hashlib.sha256(json.dumps(protocol).encode()).hexdigest()
     return provenance.collect(
         config=config,
         protocol=protocol,
         protocol_digest=digest,
         data_digest=data,
+        catalogues=catalogues,
         devices=["cpu"],
         command=["main.py", "--config=configs/b3.py"],
     )
@@ -111,6 +113,20 @@ def test_data_not_known_yet_are_not_compared_and_not_forgotten(workdir):
     assert provenance.check(workdir, seen(data=None), accept_change=False) == []
     provenance.begin(workdir, seen(data=None), accept_change=False, step=1)
     assert "data_digest" in refusal_of(workdir, seen(data="d2"))
+
+
+def test_a_scored_catalogue_may_be_added_but_not_exchanged(workdir, monkeypatch):
+    begin = functools.partial(provenance.begin, workdir, accept_change=True, step=1)
+    first = {"anchors": "a1", "contaminants": None}
+    assert begin(seen(catalogues=first)) == []
+    for accept in (False, True):
+        message = refusal_of(workdir, seen(catalogues={"anchors": "a2"}), accept)
+        assert 'catalogues.anchors: "a1" -> "a2"' in message and "--fresh" in message
+    assert begin(seen(catalogues={"anchors": None, "contaminants": "c1"})) == []
+    assert record_of(workdir)["catalogues"] == {"anchors": "a1", "contaminants": "c1"}
+    assert "catalogues.anchors" in refusal_of(workdir, seen(catalogues={"anchors": "a2"}))
+    monkeypatch.setattr(provenance, "FIXED", ("data_digest", "protocol"))
+    assert begin(seen(catalogues={"anchors": "a2"})) == []  # harm: others are scored, unnoticed
 
 
 def test_code_and_packages_are_named_and_may_be_accepted(workdir):

@@ -100,6 +100,22 @@ def test_logits_and_masks(bench, variables, evaluated):
     assert len(np.unique(arrays["logit_core_masked"], axis=1)[0]) > 3
 
 
+def test_stamps_of_no_split_are_scored_as_those_of_test(bench, variables, evaluated, val_set):
+    """Any of them, in any order; and not the raw stamps without the preprocessing."""
+    rows, told = [7, 3, 0, 3], SimpleNamespace(done=0)
+    told.update = lambda n: setattr(told, "done", told.done + n)
+    how = {"predict": bench.predict, "variables": variables, "progress": told}
+    found = evaluate.score_stamps(val_set.stamps[rows], **how, **SHAPE)
+    np.testing.assert_array_equal(found, evaluated[0]["logit"][rows])
+    assert told.done == evaluate.SCORE_PASSES * len(rows)
+    assert (bench.predict(variables, val_set.stamps[rows]) != found).all()
+    stop = StopRequest()
+    stop.by = "SIGTERM"
+    with pytest.raises(LensjaxError) as caught:
+        evaluate.score_stamps(val_set.stamps[rows], **how, **SHAPE, stop=stop)
+    assert caught.value.code == ExitCode.STOPPED
+
+
 def test_a_hard_negative_is_one_for_both_members_and_is_the_models(bench, variables, evaluated):
     arrays, _, _ = evaluated
     by_pair = {}

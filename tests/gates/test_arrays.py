@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,10 @@ def test_sound_arrays_are_read(clean: Path) -> None:
     assert found.digest == read_evaluation(clean).digest
 
 
+@pytest.mark.proves("S6")
+@pytest.mark.harm("S6")
 def test_a_flipped_bit_is_found(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """S6. The control has no digest to go by (the manifest is forged along) and no checksum of the
+    """The control has no digest to go by (the manifest is forged along) and no checksum of the
     zip: another score is read, and nobody notices."""
     path = run / "eval/test.npz"
     sound = read_evaluation(run).test["logit"].copy()
@@ -61,8 +64,9 @@ def test_a_flipped_bit_is_found(run: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (read_evaluation(run).test["logit"] != sound).sum() == 1
 
 
+@pytest.mark.proves("T9")
 def test_arrays_of_another_split_are_found(run: Path) -> None:
-    """T9: scores of other rows than the test manifest's; with the manifest forged along, the two
+    """Scores of other rows than the test manifest's; with the manifest forged along, the two
     splits still share their rows."""
     shutil.copy(run / "eval/val.npz", run / "eval/test.npz")
     assert "of other rows than the test manifest's" in refused(run)
@@ -73,11 +77,13 @@ def test_arrays_of_another_split_are_found(run: Path) -> None:
     assert "val and test share" in refused(run)
 
 
+@pytest.mark.proves("S6")
 def test_ids_that_are_not_the_manifests_are_found(run: Path) -> None:
     edit_json(run / "eval/manifest.json", lambda m: m["splits"]["test"].update(ids_sha256="0" * 64))
     assert "stamp ids are not in the test manifest" in refused(run)
 
 
+@pytest.mark.proves("S6")
 def test_arrays_of_another_run_are_found(run: Path, small, tmp_path) -> None:
     other = write_evaluation(tmp_path / "other", small, seed=9)
     shutil.copy(other / "eval/val.npz", run / "eval/val.npz")
@@ -120,6 +126,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.proves("S6")
 @pytest.mark.parametrize("told", CHANGES)
 def test_impossible_arrays_are_refused(run: Path, told: str) -> None:
     resave(run, "test", CHANGES[told])
@@ -178,8 +185,8 @@ def test_without_manifest_or_file_the_evaluation_is_incomplete(run: Path) -> Non
     assert "incomplete" in refused(run)
 
 
-def test_random_damage_ends_in_the_documented_way(run: Path) -> None:
-    """S9 in small: 90 mutations of arrays and manifest, digests forged along: exit 22, or read."""
+def damaged(run: Path) -> Iterator[None]:
+    """90 mutations of the arrays of val, their digest forged along, and of the manifest."""
     rng = np.random.default_rng(0)
     path, manifest = run / "eval/val.npz", run / "eval/manifest.json"
     sound, told = path.read_bytes(), manifest.read_text()
@@ -198,7 +205,30 @@ def test_random_damage_ends_in_the_documented_way(run: Path) -> None:
             text[rng.integers(len(text))] = rng.integers(256)
         path.write_bytes(content)
         manifest.write_bytes(text)
+        yield
+
+
+@pytest.mark.proves("S9")
+def test_random_damage_ends_in_the_documented_way(run: Path) -> None:
+    """Exit 22, or read."""
+    codes = []
+    for _ in damaged(run):
         try:
             read_evaluation(run)
         except LensjaxError as error:
-            assert error.code == 22
+            codes.append(error.code)
+    assert set(codes) == {22} and 20 < len(codes) < 90
+
+
+@pytest.mark.harm("S9")
+def test_random_damage_comes_out_of_numpy_as_it_likes(run: Path) -> None:
+    """Of numpy.load and json alone: errors that nobody documented."""
+    kinds = set()
+    for _ in damaged(run):
+        try:
+            json.loads((run / "eval/manifest.json").read_bytes())
+            with np.load(run / "eval/val.npz") as stored:
+                dict(stored)
+        except Exception as error:
+            kinds.add(type(error).__name__)
+    assert len(kinds) >= 3, kinds

@@ -95,8 +95,9 @@ def test_json_is_printed_as_it_is_written(run: Path, quick, capsys) -> None:
     assert json.loads(out)["gates"]["auroc_test"]["value"] == 0.123457
 
 
+@pytest.mark.proves("S7")
 def test_an_edited_verdict_is_named_and_written_anew(run: Path, quick, capsys) -> None:
-    """S7. The control: a gates.json that nobody recomputes says what it was made to say."""
+    """A gates.json that nobody recomputes says what it was made to say."""
     called(capsys, f"--workdir={run}")
     sound = (run / "gates.json").read_bytes()
     for text, told in (
@@ -112,8 +113,9 @@ def test_an_edited_verdict_is_named_and_written_anew(run: Path, quick, capsys) -
         assert (run / "gates.json").read_bytes() == sound
 
 
+@pytest.mark.proves("S7")
 def test_another_protocol_is_judged_aside(run: Path, quick, small, tmp_path, capsys) -> None:
-    """S7: exit 12, the first differing field with both values, gates.json as it is."""
+    """Exit 12, the first differing field with both values, gates.json as it is."""
     called(capsys, f"--workdir={run}")
     before = (run / "gates.json").read_bytes()
     document = json.loads(json.dumps(small.document))
@@ -131,10 +133,12 @@ def test_another_protocol_is_judged_aside(run: Path, quick, small, tmp_path, cap
     assert called(capsys, f"--workdir={run}", f"--protocol={tmp_path}/same.json")[0] == 20
 
 
+@pytest.mark.proves("S7")
+@pytest.mark.harm("S7")
 def test_an_edited_copy_of_the_protocol_is_found(
     run: Path, quick, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S7. With the digest not compared, the laxer threshold judges."""
+    """With the digest not compared, the laxer threshold judges."""
     path = run / "provenance.json"
 
     def lax(document) -> None:

@@ -8,6 +8,7 @@ from lensjax.gates.arrays import Arrays
 from lensjax.gates.breakdown import breakdown
 from lensjax.gates.catalogues import catalogues
 from lensjax.gates.gate import GateError
+from lensjax.gates.printed_measures import _anchors as printed_anchors
 from lensjax.gates.protocol import Protocol
 from lensjax.gates.ranking import descending, ranking
 from lensjax.gates.selection import bin_of, edges_of, selection_function, threshold_at_fpr
@@ -230,6 +231,16 @@ def test_an_anchor_without_a_score_is_found_at_no_k(small: Protocol) -> None:
     case = synthetic_case(small, pairs=20, lookalikes=4, catalogues={"anchors": anchors})
     assert {each["found"] for each in catalogues(case)["anchors"]["recall_at"]} == {0}
     assert catalogues(case)["contaminants"] == {"state": "not scored"}
+
+
+def test_anchors_that_were_trained_on_are_said_first(small: Protocol) -> None:
+    case = synthetic_case(small, catalogues={"anchors": scored([9.0, 0.3, -9.0], [""] * 3)})
+    told = catalogues(case)
+    assert told["anchors"]["trained_on"] is None  # not known: nothing is said
+    for known, said in ((2, True), (0, False), ("\x1b[2J", False)):
+        case.manifest["anchors"] = {"trained_on": known}
+        line = printed_anchors(catalogues(case)["anchors"])[0]
+        assert line.startswith("2 ARE HOSTS OF TRAINING STAMPS") == said and "\x1b" not in line
 
 
 def test_theta_e_that_is_unknown_is_the_gate_s_error_and_the_bins_rest(small: Protocol) -> None:

@@ -61,8 +61,9 @@ def test_gates_json_has_six_digits_and_nothing_of_its_place(clean: Path, judged:
     assert not any(word in encoded(judged).decode() for word in (str(clean), "/tmp"))
 
 
+@pytest.mark.proves("S7")
 def test_another_protocol_is_refused_unless_asked_for(clean: Path, small: Protocol) -> None:
-    """S7. With the guard off a laxer threshold judges the run unnoticed."""
+    """With the guard off a laxer threshold judges the run unnoticed: tests/faults/test_gates."""
     lax = edited(small, lambda d: d["gates"]["auroc_test"].update(threshold=0.5))
     with pytest.raises(LensjaxError) as caught:
         judge(clean, lax)
@@ -113,6 +114,7 @@ def perfect(split: str, rows: arrays.Arrays) -> None:
         )
 
 
+@pytest.mark.proves("T1")
 @pytest.mark.parametrize(
     ("pairs", "checks", "known"),
     [
@@ -122,7 +124,7 @@ def perfect(split: str, rows: arrays.Arrays) -> None:
     ],
 )
 def test_perfect_scores_are_a_red_flag(tmp_path, default, pairs, checks, known) -> None:
-    """T1. Never GREEN: FAIL at n = 200 or with a leak check that is not passed, else a warning."""
+    """Never GREEN: FAIL at n = 200 or with a leak check that is not passed, else a warning."""
     passed = dict.fromkeys(verdict.LEAK_CHECKS, "PASS")
     run = write_evaluation(
         tmp_path / "run",
@@ -153,9 +155,10 @@ def test_leak_checks_that_nobody_ran_are_not_passed(tmp_path: Path, default: Pro
     assert "not passed: splits" in gate_of(run, default, "perfect_scores")["reason"]
 
 
+@pytest.mark.proves("T4")
 def test_twenty_a_class_prove_nothing(tmp_path: Path, default: Protocol) -> None:
-    """T4: INCONCLUSIVE and 21. The control judges by the point, which passes; that the minimum
-    counts guard a PASS beside the interval is in test_gate."""
+    """INCONCLUSIVE and 21. Judged by the point it would pass; that the minimum counts guard a PASS
+    beside the interval is in test_gate."""
     quick = edited(default, lambda d: d["intervals"].update(resamples=200))
     quick = edited(quick, lambda d: d["probes"].update(permutations=9, c_grid=[0.001]))
     run = write_evaluation(
@@ -170,9 +173,10 @@ def test_twenty_a_class_prove_nothing(tmp_path: Path, default: Protocol) -> None
     assert passed == {"perfect_scores"}
 
 
+@pytest.mark.proves("T7")
 def test_permuted_labels_through_the_gates(tmp_path: Path, small: Protocol) -> None:
-    """T7, quick: labels at random FAIL the model and PASS the shortcut gates. The control with the
-    true ones is `clean`, which is GREEN."""
+    """Labels at random FAIL the model and PASS the shortcut gates. With the true ones it is the
+    other way round."""
 
     def shuffled(split: str, rows: arrays.Arrays) -> None:
         order = np.random.default_rng(5).permutation(len(rows["label"]))
@@ -182,12 +186,16 @@ def test_permuted_labels_through_the_gates(tmp_path: Path, small: Protocol) -> N
     run = write_evaluation(tmp_path / "run", small, change=shuffled, core=0.3)
     assert gate_of(run, small, "auroc_test")["verdict"] == "FAIL"
     assert gate_of(run, small, "core_lr_auc")["verdict"] == "PASS"
+    true = write_evaluation(tmp_path / "true", small, core=0.3)
+    assert gate_of(true, small, "auroc_test")["verdict"] == "PASS"
+    assert gate_of(true, small, "core_lr_auc")["verdict"] == "FAIL"
 
 
+@pytest.mark.proves("T11")
 def test_a_run_that_is_no_evidence_is_yellow_at_best(
     clean: Path, small: Protocol, judged: dict
 ) -> None:
-    """T11. With the flag off the same gates are GREEN."""
+    """With the flag off the same gates are GREEN."""
     assert verdict.colour(judged["gates"], evidence=False) == ("YELLOW", "not evidence")
     assert verdict.colour(judged["gates"], evidence=True) == ("GREEN", "")
     failed = {"auroc_test": {**judged["gates"]["auroc_test"], "verdict": "FAIL"}}

@@ -19,7 +19,7 @@ from lensjax.report.markup import Html, join, tag
 from lensjax.report.reading import Arrays, Run
 from lensjax.report.words import GROUP_WORDS, entries, interval, number
 
-_SHOWN = 12  # examples of a group
+SHOWN = 12  # examples of a group
 _BEST_KNOWN = (int, float)
 
 
@@ -128,7 +128,7 @@ def roc_curves(test: Arrays, val: Arrays | None) -> dict[str, figures.RocCurve]:
 
 
 def _roc(curves: dict[str, figures.RocCurve], rows: Arrays, album: Album) -> Html:
-    n_negatives = int((rows["label"] == 0).sum())
+    n_positives, n_negatives = (int((rows["label"] == label).sum()) for label in (1, 0))
     areas = ", ".join(f"{name} {area:.3f}" for name, (_, _, area) in curves.items())
     return join(
         [
@@ -136,7 +136,8 @@ def _roc(curves: dict[str, figures.RocCurve], rows: Arrays, album: Album) -> Htm
                 "roc",
                 figures.roc_figure(curves, n_negatives),
                 f"ROC curves. AUROC: {areas}.",
-                "ROC curves of the test rows that the gates judge.",
+                f"ROC curves of the test rows that the gates judge, {n_positives:,} lenses and "
+                f"{n_negatives:,} non-lenses.",
             ),
             album.add(
                 "roc_log_fpr",
@@ -176,7 +177,7 @@ def reliance(run: Run, album: Album) -> Html:
             "core_reliance",
             figures.reliance_figure(np.array(schema.MASK_RADII), observed, expected),
             f"AUROC against masked radius: {points}.",
-            join([f"{drop}. ", source]),
+            join([f"{drop}. ", source, f" {len(rows['label']):,} test stamps."]),
         ),
         class_="figures one",
     )
@@ -226,7 +227,7 @@ def _group(every: Arrays, group: str, album: Album) -> Html:
     heading = tag("h3", title)
     if not len(rows):
         return join([heading, note("None.")])
-    rows = rows[:_SHOWN]
+    rows = rows[:SHOWN]
     pictures = np.stack([sheets.composite(every["stamps"][row]) for row in rows])
     captions = [_caption(every, int(row)) for row in rows]
     titles = ["\n".join(_caption(every, int(row), figures.plain)) for row in rows]

@@ -9,7 +9,7 @@ Not the verdicts' table (lensjax.report.tables). All numbers are those of gates.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -118,7 +118,15 @@ def audit_rows(gate: Mapping[str, Any]) -> list[Row]:
             )
             for name, value in each["auroc"].items()
         ]
-    return sorted(rows, key=lambda row: row.name.split(",")[0] != "the model")
+    return rows
+
+
+def audit_figure(rows: Sequence[Row]) -> Figure:
+    """The rows beside what chance gives."""
+    figure, (axes,) = style.new_figure(intervals.height(len(rows)))
+    intervals.draw_rows(axes, rows, style.BLUE, "AUROC")
+    axes.axvline(0.5, color=style.GREY, lw=0.8, zorder=1)
+    return figure
 
 
 def _hard_negatives(gates: Mapping[str, dict[str, Any]], album: Album) -> Html:
@@ -126,13 +134,9 @@ def _hard_negatives(gates: Mapping[str, dict[str, Any]], album: Album) -> Html:
     gate = gates.get("hard_negative_auroc", {})
     if not isinstance(gate.get("detail"), dict) or not objects(gate["detail"].get("audit")):
         return Html("")
-    rows = audit_rows(gate)
-    figure, (axes,) = style.new_figure(intervals.height(len(rows)))
-    intervals.draw_rows(axes, rows, style.BLUE, "AUROC, lenses against hard negatives")
-    axes.axvline(0.5, color=style.GREY, lw=0.8, zorder=1)
     return album.add(
         "hard_negatives",
-        figure,
+        audit_figure(audit_rows(gate)),
         "AUROC against hard negatives, of the model and of one-number statistics.",
         "Lenses against the same light shuffled in azimuth. Blue: the model, with its 95 % "
         "interval. Grey: single statistics that could give the shuffle away; far from 0.5 on "

@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 
 from lensjax.report import intervals, style
 from lensjax.report.album import Album
+from lensjax.report.drawn import note
 from lensjax.report.intervals import Row, estimate
 from lensjax.report.markup import Html, table, tag
 from lensjax.report.parts import AXES, bin_name, both, of_part, stacked
-from lensjax.report.reading import Run
+from lensjax.report.reading import MEASURES, Run
 from lensjax.report.words import entries, number, words
 
 _MOST = 30  # bins of a stratum drawn
@@ -67,6 +68,8 @@ def _strata(part: dict[str, Any], run: Run, album: Album) -> Html:
     detail = entries(run.gates.get("gates")).get("auroc_test", {}).get("detail")
     by_kind = entries(detail.get("by_kind")) if isinstance(detail, dict) else {}
     groups = strata_rows(part, by_kind)
+    if not groups:
+        return note(f"{MEASURES} has no stratum.")
     told = "; ".join(
         f"{name}: " + ", ".join(f"{row.label} {number(row.value)}" for row in rows)
         for name, rows in groups.items()

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lensjax import schema
-from lensjax.report import style, write_report
+from lensjax.report import (
+    calibration,
+    figures,
+    gates_picture,
+    hunter,
+    ranking,
+    saliency,
+    selection,
+    sheets,
+    strata,
+    style,
+    write_report,
+)
+from tests.report import synthetic
 
 N_PAIRS, N_LOOKALIKES = 400, 160
 NOISE = np.array([0.0074, 0.0128, 0.029])  # sky noise of a pixel, nanomaggies, g, r, z
@@ -23,7 +38,13 @@ def build_run():
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made but not rendered, which takes seconds."""
+    """Curves and maps are neither made nor rendered, which takes seconds; stamps are."""
+    ours = (calibration, figures, gates_picture, hunter, ranking, saliency, selection, strata)
+    for module in ours:
+        for name in [name for name in vars(module) if name.endswith(("_figure", "histogram"))]:
+            monkeypatch.setattr(module, name, lambda *_, **__: None)
+    monkeypatch.setattr(figures, "kind_histograms", lambda *_: None)
+    monkeypatch.setattr(sheets, "contact_sheet", lambda *_, **__: None)
 
     def save(figure, directory: Path, name: str) -> bytes:
         for kind in ("png", "pdf"):
@@ -34,10 +55,17 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def complete_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete run with its report written: read it, do not change it."""
-    workdir = tmp_path_factory.mktemp("runs") / "b3"
+def files_of_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete run without its report: read it, do not change it."""
+    workdir = tmp_path_factory.mktemp("files") / "b3"
     _build_run(workdir, examples=4)
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def complete_run(files_of_a_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete run with its report written: read it, do not change it."""
+    workdir = shutil.copytree(files_of_a_run, tmp_path_factory.mktemp("runs") / "b3")
     write_report(workdir)
     return workdir
 
@@ -48,7 +76,10 @@ def _build_run(workdir: Path, examples: int = 12) -> None:
     arrays = {split: _arrays(rng, split) for split in ("val", "test")}
     for split, columns in arrays.items():
         np.savez(workdir / "eval" / f"{split}.npz", **columns)
-    np.savez(workdir / "eval" / "examples.npz", **_examples(rng, arrays["test"], examples))
+    chosen = _examples(rng, arrays["test"], examples)
+    np.savez(workdir / "eval" / "examples.npz", **chosen)
+    path = workdir / "eval" / "saliency.npz"
+    np.savez(path, **synthetic.saliency(arrays["test"], chosen))
     population = {"theta_e": [1.5, 2.5], "arc_snr": [8.0, 50.0]}
     gates = _gates()
     files = {
@@ -86,7 +117,12 @@ def _build_run(workdir: Path, examples: int = 12) -> None:
             "model_sha256": "4f" * 32,
             "data_digest": "a1" * 32,
             "protocol_digest": "c0" * 32,
+            "saliency": {
+                "file": "saliency.npz",
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            },
         },
+        "measures.json": synthetic.measures(gates),
     }
     for name, value in files.items():
         (workdir / name).write_text(json.dumps(value))
@@ -209,9 +245,20 @@ def _gates() -> dict[str, object]:
             "perfect_scores": gate("PASS", 0.946, None, 0.999),
             "core_reliance": gate("PASS", 0.033, [0.019, 0.046], 0.05, required=False),
             "radial_lr_auc": gate("INCONCLUSIVE", None, None, 0.60, False, reason="tautology"),
+            "hard_negative_auroc": gate("PASS", 0.88, [0.86, 0.9], 0.7, False)
+            | {"detail": {"audit": _audit(), "audit_best": 0.57}},
             "survey": gate("FAIL", 0.652, [0.621, 0.683], 0.60, required=False),
         },
     }
+
+
+def _audit() -> list[dict[str, object]]:
+    def bin_(ends, n, *areas):
+        names = ("roughness", "interband_correlation")
+        areas = dict(zip(names, areas, strict=True))
+        return {"arc_snr": ends, "n_pos": n, "n_neg": n, "auroc": areas}
+
+    return [bin_([None, None], 200, 0.43, 0.51), bin_([0.0, 3.0], 0, None, None)]
 
 
 def _phase0() -> dict[str, object]:

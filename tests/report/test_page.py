@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lensjax import schema
 from lensjax.gates import core
 from lensjax.report import __main__ as command
-from lensjax.report import album, drawn, markup, measures, page, write_report
+from lensjax.report import album, drawn, markup, measures, page, saliency, sheets, write_report
 from lensjax.report import words as words_module
 from lensjax.report.markup import tag
 from lensjax.report.reading import read_run
@@ -138,7 +139,7 @@ def test_figures_are_embedded_and_saved_for_a_paper(complete, complete_run):
     saved = {path.name for path in (complete_run / "figures").iterdir()}
     assert saved == {f"{name}.{kind}" for name in album.NAMES for kind in ("png", "pdf")}
     images = complete.all("img")
-    assert len(images) == len(album.CURVES) + 2 * 4 * len(album.GROUPS)
+    assert len(images) == len(album.CURVES) + (2 * 4 + 4 * saliency.EACH) * len(album.GROUPS)
     assert all(image["alt"] for image in images)
     roc = next(image for image in images if (image["alt"] or "").startswith("ROC curves."))
     assert roc["src"] == album.image((complete_run / "figures/roc.png").read_bytes(), "")[10:-9]
@@ -200,6 +201,16 @@ def test_the_page_stands_alone(complete, complete_run):
     assert "@import" not in source
     policy = next(meta for meta in complete.all("meta") if "http-equiv" in meta)
     assert policy["content"] == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_the_whole_page_stays_small(complete_run):
+    """Also with all the examples that a run may have: their pictures are noise, and do not pack."""
+    source = (complete_run / "report.html").read_text(encoding="utf-8")
+    noise = np.random.default_rng(0).random(schema.STAMP_SHAPE)
+    largest = len(album.image(sheets.png(noise), "x" * 300))
+    drawn_examples = 4  # of a group, in the synthetic run
+    more = 2 * (drawn.SHOWN - drawn_examples) * len(album.GROUPS) * largest
+    assert len(source) + more < 5e6
 
 
 def test_links_of_the_page_lead_somewhere(complete):
@@ -314,6 +325,8 @@ def test_an_empty_directory_gives_a_page_without_a_verdict(tmp_path):
         "eval/val.npz",
         "eval/test.npz",
         "eval/examples.npz",
+        "measures.json",
+        "eval/saliency.npz",
     ],
 )
 def test_any_one_file_may_be_missing(copied, undrawn, file):
@@ -461,7 +474,7 @@ def test_the_report_needs_no_pyplot_and_no_jax():
     assert found.stdout.strip() == ""
 
 
-def test_a_bar_over_the_sections_knows_how_many_there_are(copied):
+def test_a_bar_over_the_sections_knows_how_many_there_are(copied, undrawn):
     advanced = []
     write_report(copied, lambda: advanced.append(1))
     assert len(advanced) == page.SECTIONS

@@ -13,17 +13,17 @@ from lensjax.schema import ExitCode, LensjaxError
 
 
 @pytest.fixture
-def copied(complete_run: Path, tmp_path: Path) -> Path:
+def copied(files_of_a_run: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
-    return shutil.copytree(complete_run, tmp_path / "b3")
+    return shutil.copytree(files_of_a_run, tmp_path / "b3")
 
 
 def why(run: reading.Run, file: str) -> str:
     return {absence.file: absence.why for absence in run.absences}[file]
 
 
-def test_a_complete_run_has_no_absences(complete_run):
-    run = reading.read_run(complete_run)
+def test_a_complete_run_has_no_absences(files_of_a_run):
+    run = reading.read_run(files_of_a_run)
     assert run.absences == ()
     assert len(run.metrics) == 12
     assert run.test is not None
@@ -38,6 +38,8 @@ def test_an_empty_directory_names_every_file(tmp_path):
         "eval/val.npz",
         "eval/test.npz",
         "eval/examples.npz",
+        reading.MEASURES,
+        reading.SALIENCY,
     }
 
 

@@ -6,17 +6,20 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import main
-from lensjax import configuration, gates
+from lensjax import configuration, gates, schema
+from lensjax.data.files import FileSource
 from lensjax.data.flat import FlatStamps
 from lensjax.gates.arrays import read_evaluation
 from lensjax.job import catalogues as job_catalogues
 from lensjax.job import stages
 from lensjax.job.catalogues import digests, match, open_catalogues, require_same_scale
+from lensjax.job.data import training_positions
 from lensjax.job.job import Job
 from lensjax.runs.logs import run_command
 from lensjax.schema import ExitCode, LensjaxError
@@ -185,6 +188,20 @@ def test_another_pixel_scale_than_the_run_s_is_refused(given, tmp_path, monkeypa
     require_same_scale(found, ours)
 
 
+def test_lenses_that_were_trained_on_are_told(given, tmp_path):
+    """Only those with a stamp: the others have no score that could mislead."""
+    anchors, train = opened(given, tmp_path)["anchors"], np.int8(0)
+    ra = np.array([*(anchors.ra + 2 * ARCSEC), *anchors.ra, np.nan])
+    dec = np.array([*anchors.dec, *(anchors.dec + 7 * ARCSEC), 0.0])
+    split = np.full(len(ra), train)
+    split[2] = schema.SPLITS.index("test")
+    source = FileSource.__new__(FileSource)
+    source.listing = SimpleNamespace(numbers={"ra": ra, "dec": dec}, split=split), []
+    found = anchors.among(*training_positions(SimpleNamespace(source=source)))
+    assert anchors.names[found].tolist() == ["lens 0", "lens 1", "lens 4", "lens 5"]
+    assert len(anchors.among(*training_positions(SimpleNamespace(source=None)))) == 0
+
+
 def test_every_byte_counts_and_places_do_not(given, tmp_path):
     before = digests(opened(given, tmp_path))
     assert all(before.values()) and digests({}) == {"anchors": None, "contaminants": None}
@@ -345,8 +362,8 @@ def test_a_run_scores_both_and_the_gates_count_them(base, given, tmp_path, monke
     np.save(tmp_path / "anchors/stamps.npy", stack * np.float32(2))
     capsys.readouterr()
     assert run_command(main.main, [*call, "--accept-change"]) == ExitCode.MISMATCH
-    err = capsys.readouterr().err
-    assert "catalogues.anchors" in err and "--fresh" in err and "contaminants" not in err
+    *_, told = capsys.readouterr().err.splitlines()
+    assert "(catalogues.anchors: " in told and "--fresh" in told and "contaminants" not in told
     assert {path.name: path.read_bytes() for path in (workdir / "eval").iterdir()} == before
 
 

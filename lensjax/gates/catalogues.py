@@ -1,7 +1,8 @@
 """Real lenses and real look-alikes that the model was asked about: recall@k, false alarms by class.
 
 Of eval/anchors.npz and eval/contaminants.npz, where eval/manifest.json names them. A row without a
-score counts against the model: an anchor as missed, a contaminant as a false alarm.
+score counts against the model: an anchor as missed, a contaminant as a false alarm. How many of
+them are hosts of training stamps, and so prove nothing, evaluation says in the manifest.
 
     measured = catalogues(case)
     measured["anchors"]["recall_at"][0]["found"]
@@ -29,6 +30,9 @@ def catalogues(case: Case) -> dict[str, Any]:
     if "contaminants" in scored:
         arrays = scored["contaminants"]
         found["contaminants"] = _contaminants(case, arrays["logit"], arrays["class"])
+    for name in scored:
+        known = case.manifest.get(name, {}).get("trained_on")
+        found[name]["trained_on"] = known if type(known) is int else None
     return found
 
 

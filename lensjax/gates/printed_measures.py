@@ -176,6 +176,7 @@ def _anchors(part: Entry) -> list[str]:
     recall = [f"@{each['k']} {_both(each)}" for each in part["recall_at"]]
     above = [f"score {each['score']:g} {_both(each)}" for each in part["recall_above"]]
     return [
+        *_trained_on(part),
         f"{part['n']} of which {part['missing']} without a score, counted as missed; recall "
         f"{', '.join(recall)} among {part['negatives']} negatives",
         f"recall above {', '.join(above)}",
@@ -185,7 +186,7 @@ def _anchors(part: Entry) -> list[str]:
 def _contaminants(part: Entry) -> list[str]:
     if "state" in part:
         return [part["state"]]
-    lines = []
+    lines = _trained_on(part)
     for name, told in {"all": part, **part["by_class"]}.items():
         above = [f"{each['score']:g} {_both(each)}" for each in told["fpr_above"]]
         lines.append(
@@ -193,6 +194,11 @@ def _contaminants(part: Entry) -> list[str]:
             f"counted as false alarms; FPR above {', '.join(above)}"
         )
     return lines
+
+
+def _trained_on(part: Entry) -> list[str]:
+    known = part.get("trained_on")
+    return [f"{known} ARE HOSTS OF TRAINING STAMPS: their scores prove nothing"] if known else []
 
 
 def _training(part: Entry) -> list[str]:

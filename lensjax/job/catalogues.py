@@ -49,13 +49,15 @@ _FIELD = re.compile(rf"\bdata\.({'|'.join(TOLD)})\b")
 @dataclass(frozen=True)
 class Catalogue:
     """The rows that count of a catalogue, `names` and `classes` str [n] (class: empty for
-    anchors), and its stamps: `rows` int64 [m], the row that each is of, `stamps` float32
-    [m, 64, 64, 3], nanomaggies, `pixel_scale_arcsec` float64 [m]. `folder` is where they lie,
-    `left_out` and `spare` count rows that do not count and stamps of no row; `digest` is SHA-256,
-    in hex, of the bytes of all files."""
+    anchors), `ra` and `dec` float64 [n], degrees, and its stamps: `rows` int64 [m], the row that
+    each is of, `stamps` float32 [m, 64, 64, 3], nanomaggies, `pixel_scale_arcsec` float64 [m].
+    `folder` is where they lie, `left_out` and `spare` count rows that do not count and stamps of no
+    row; `digest` is SHA-256, in hex, of the bytes of all files."""
 
     names: np.ndarray
     classes: np.ndarray
+    ra: np.ndarray
+    dec: np.ndarray
     rows: np.ndarray
     stamps: np.ndarray
     pixel_scale_arcsec: np.ndarray
@@ -69,6 +71,11 @@ class Catalogue:
         scores = np.full(len(self.names), np.nan, np.float32)
         scores[self.rows] = logits
         return {"name": self.names, "class": self.classes, "logit": scores}
+
+    def among(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+        """int64: the rows with a stamp that lie within 5 arcsec of a position, degrees [k]."""
+        mine = self.ra[self.rows], self.dec[self.rows]
+        return self.rows[np.isfinite(nearest_arcsec(*mine, ra, dec, SAME_OBJECT_ARCSEC)[0])]
 
 
 def open_catalogues(config: Config, protocol: gates.Protocol) -> dict[str, Catalogue]:
@@ -101,11 +108,14 @@ def _open(config: Config, name: str, min_theta_e_arcsec: float | None) -> Catalo
         stamps = read_flat(told[name], format_of(told.source, told), cache)
     except LensjaxError as error:
         raise _renamed(error) from error
-    rows_of = match(names, found.ra[usable], found.dec[usable], stamps, where=path)
+    ra, dec = found.ra[usable], found.dec[usable]
+    rows_of = match(names, ra, dec, stamps, where=path)
     mine = np.flatnonzero(rows_of >= 0)
     catalogue = Catalogue(
         names=np.array(names, str),
         classes=np.array([category(rows[k]) if name == "contaminants" else "" for k in usable]),
+        ra=ra,
+        dec=dec,
         rows=rows_of[mine],
         stamps=stamps.stamps if len(mine) == len(stamps) else stamps.stamps[mine],
         pixel_scale_arcsec=stamps.pixel_scale_arcsec[mine],

@@ -11,7 +11,7 @@ import logging
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
-from lensjax import gates
+from lensjax import gates, schema
 from lensjax.checks.result import Summary
 from lensjax.curate.prepare import check_and_prepare
 from lensjax.data import prepared
@@ -70,6 +70,17 @@ def load(job: Job, split: str) -> tuple[StampSet, np.ndarray]:
         *(split, len(stamps), stamps.reader, data.pairing, lenses, mask.sum() - lenses),
     )
     return stamps, mask
+
+
+def training_positions(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """ra and dec of the training stamps, degrees, float64 [k]; none of simulated ones, whose sky is
+    no real one."""
+    if not isinstance(job.source, FileSource):
+        return np.zeros(0), np.zeros(0)
+    rows, _ = job.source.listing
+    ra, dec = rows.numbers["ra"], rows.numbers["dec"]
+    mine = (rows.split == schema.SPLITS.index("train")) & np.isfinite(ra) & np.isfinite(dec)
+    return ra[mine], dec[mine]
 
 
 def watch_data(job: Job) -> Watch:

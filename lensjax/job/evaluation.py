@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from lensjax import configuration
+from lensjax import configuration, schema
 from lensjax.checks.result import Summary
 from lensjax.gates.arrays import CATALOGUES, ids_digest
-from lensjax.job.data import load
+from lensjax.job.data import load, training_positions
 from lensjax.job.job import Job
 from lensjax.progress import progress_bar
 from lensjax.runs.checkpoints import Checkpoints
@@ -146,12 +146,17 @@ def _score(
             progress=bar,
             stop=stop,
         )
+    known = catalogue.among(*training_positions(job))
+    if len(known):
+        first = schema.printable(str(catalogue.names[known[0]]))
+        log.warning("%s: %d are hosts of training stamps, first %s", name, len(known), first)
     path = job.workdir.eval_arrays(name)
     return {
         "file": path.name,
         "sha256": evaluate.save_arrays(path, catalogue.arrays(logits)),
         "n": len(catalogue.names),
         "stamps": len(catalogue.stamps),
+        "trained_on": len(known),
         "stamps_of_no_row": catalogue.spare,
         "rows_left_out": catalogue.left_out,
         "digest": catalogue.digest,

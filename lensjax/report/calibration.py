@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from lensjax.report import style
 from lensjax.report.album import Album
 from lensjax.report.intervals import estimate
-from lensjax.report.markup import NONE, Html, join, table, tag
+from lensjax.report.markup import NONE, Html, join, table, tag, text
 from lensjax.report.measures import as_number
 from lensjax.report.parts import of_part, stacked
 from lensjax.report.reading import Run
@@ -124,11 +124,11 @@ def _on_sky(sky: dict[str, Any]) -> Html:
     )
 
 
-def _precision(told: dict[str, Any]) -> str:
+def _precision(told: dict[str, Any]) -> Html:
     value, (low, high) = told["value"], told["ci"]
     if value is None:
-        return "none flagged" if low is None else f"at least {_small(low)}"
-    return f"{_small(value)} ({_small(low)} to {_small(high)})"
+        return text("none flagged" if low is None else f"at least {_small(low)}")
+    return join([_small(value), tag("span", f"{_small(low)} to {_small(high)}", class_="ends")])
 
 
 def _small(value: Any) -> str:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from lensjax.gates.protocol import GateRule
+from lensjax.gates.protocol import MINIMUM, GateRule
 from lensjax.gates.statistics import Estimate
 
 PASS, FAIL, INCONCLUSIVE, ERROR = "PASS", "FAIL", "INCONCLUSIVE", "ERROR"
@@ -88,11 +88,12 @@ def entry(rule: GateRule, found: Finding, verdict: str, warn: bool, reason: str)
 
 
 def short_of(rule: GateRule, found: Finding) -> list[str]:
-    """Which minimum counts are not reached; they guard PASS only."""
+    """Which minimum counts are not reached; they guard PASS only. Told in the order of MINIMUM:
+    the order of a protocol's keys is no part of its digest, nor of the verdict's bytes."""
     return [
-        f"{name} {getattr(found, name)} below the minimum {least}"
-        for name, least in rule.minimum.items()
-        if getattr(found, name) < least
+        f"{name} {getattr(found, name)} below the minimum {rule.minimum[name]}"
+        for name in MINIMUM
+        if getattr(found, name) < rule.minimum[name]
     ]
 
 

@@ -3,7 +3,8 @@
 Every stage finds out for itself whether it is done, so that a run started again goes on where it
 stopped, and a finished one is judged anew from its arrays and says so. Judges nothing itself.
 
-    code = run(config, "runs/b3", fresh=False, accept_change=False, debug=False)
+    with open_workdir("runs/b3") as workdir, StopRequest() as stop:
+        code = run(config, workdir, stop, accept_change=False, debug=False)
 """
 
 from lensjax.job.stages import run

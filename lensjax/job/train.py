@@ -93,7 +93,11 @@ def _train(
         write_json(job.workdir.preflight, report)
         preflight.raise_if_failed(report)
         log.info("preflight passed: about %.0f s of training", report["estimated_training_seconds"])
-    heartbeat = Heartbeat(job.workdir.heartbeat, last_good=lambda: checkpoints.last_good)
+    heartbeat = Heartbeat(
+        job.workdir.heartbeat,
+        last_good=lambda: checkpoints.last_good,
+        total=trainer.plan.total(len(feed)),
+    )
     with MetricsLog(job.workdir.metrics, job.workdir.tensorboard) as metrics:
         return loop.train(
             state,

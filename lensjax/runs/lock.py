@@ -6,6 +6,7 @@ for the message alone.
 
     with held(folder) as took_over:
         ...
+    holder_of(folder)       # {"host": ..., "pid": ..., "started": ..., "command": ...}, or None
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import os
 import shlex
 import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from lensjax.runs.files import unusable
 from lensjax.schema import ExitCode, LensjaxError
 
 NAME = ".lock"
+_TRIES, _PAUSE_S = 5, 0.02  # `holder_of` holds a lock for microseconds: it is no run
 
 
 @contextlib.contextmanager
@@ -42,7 +45,7 @@ def held(folder: Path) -> Iterator[str | None]:
         earlier = _holder(descriptor)
         _write_holder(descriptor, folder)
         yield (
-            f"the run before ended without letting go ({_named(earlier)}); taking over"
+            f"the run before ended without letting go ({named(earlier)}); taking over"
             if earlier
             else None
         )
@@ -52,9 +55,46 @@ def held(folder: Path) -> Iterator[str | None]:
         os.close(descriptor)
 
 
+def holder_of(folder: Path) -> dict[str, Any] | None:
+    """What the living process that holds the lock of `folder` says of itself (host, pid, started,
+    command; any may be absent); None if nothing holds it. The answer is that of the moment.
+
+    Raises:
+        LensjaxError: exit 16 if that cannot be found out.
+    """
+    try:
+        descriptor = os.open(folder / NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unusable(error, folder, "cannot be read") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(descriptor)
+    except OSError as error:
+        raise unusable(error, folder, "cannot be read") from None
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def is_held_by(folder: Path, pid: int) -> bool:
+    """Does process `pid` of this machine have the lock file open? Numbers of processes are used
+    again, and mean others in a container: a process that has not is not to be signalled."""
+    with contextlib.suppress(OSError):
+        lock = os.stat(folder / NAME)
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if os.path.samestat(lock, os.stat(f"/proc/{pid}/fd/{name}")):
+                    return True
+    return False
+
+
 def _locked(folder: Path) -> int:
     """An open descriptor of DIR/.lock with the lock on it. Not inherited by programs started."""
     path = folder / NAME
+    tries = 0
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -67,11 +107,16 @@ def _locked(folder: Path) -> int:
         except BlockingIOError:
             holder = _holder(descriptor)
             os.close(descriptor)
+            tries += 1
+            if tries < _TRIES:
+                time.sleep(_PAUSE_S)
+                continue
             raise LensjaxError(
                 ExitCode.IN_USE,
-                f"a run is using this workdir ({_named(holder)})",
+                f"a run is using this workdir ({named(holder)})",
                 str(folder),
-                "Wait for it, stop it, or name another --workdir",
+                f"Wait for it, stop it (python -m lensjax.runs stop {shlex.quote(str(folder))}), "
+                "or name another --workdir",
             ) from None
         except OSError as error:
             os.close(descriptor)
@@ -108,7 +153,8 @@ def _holder(descriptor: int) -> dict[str, Any]:
     return holder if isinstance(holder, dict) else {}
 
 
-def _named(holder: dict[str, Any]) -> str:
+def named(holder: Mapping[str, Any]) -> str:
+    """Host, pid, start and command, for the reader."""
     host, pid, started, command = (
         holder.get(key, "unknown") for key in ("host", "pid", "started", "command")
     )

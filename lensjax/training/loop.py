@@ -127,6 +127,7 @@ def train(
             if saves or step % FINITE_EVERY == 0:
                 _raise_if_not_finite(state, feed)
             if at_end:
+                heartbeat.beat(step=step, epoch=meta["epoch"], stage="validate", force=True)
                 speed = clock.stamps_per_second(step, plan.batch_size)
                 variables = evaluated_variables(state)
                 val_logits = predict(variables, val_inputs)

@@ -87,7 +87,7 @@ def page_html(run: Run, album: Album, advance: Callable[[], object] = lambda: No
         ("data", "Data checks (phase 0)", lambda: tables.phase0_table(run)),
         ("provenance", "Provenance", lambda: tables.provenance(run)),
     ]
-    if verdict.refused(run):
+    if run.refused:
         sections.sort(key=lambda section: section[0] != "data")  # what there is to read
     if run.absences:
         sections.append(("absent", "What is missing", lambda: tables.absences(run)))

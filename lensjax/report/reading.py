@@ -73,6 +73,7 @@ SALIENCY_ARRAYS = (
 )
 MEASURES, SALIENCY, EXAMPLES = "measures.json", "eval/saliency.npz", "eval/examples.npz"
 ABSENT = "not written by this run"
+REFUSED = "nothing was evaluated, as the data checks refused the data"
 # What makes a file that later versions write, or that is of another judgement.
 _MAKES = {
     MEASURES: "python -m lensjax.gates --workdir=DIR writes it",
@@ -122,6 +123,11 @@ class Run:
     saliency: Arrays | None
     absences: tuple[Absence, ...]
 
+    @property
+    def refused(self) -> bool:
+        """Did phase 0 refuse the data?"""
+        return _is_refused(self.gates)
+
     def why_without(self, file: str) -> str:
         """Why a file is not drawn, in words; empty if nothing is known against it."""
         return next((absence.why for absence in self.absences if absence.file == file), "")
@@ -146,7 +152,7 @@ def read_run(workdir: Path) -> Run:
         val=_read_arrays(workdir, "eval/val.npz", EVALUATION_ARRAYS, absences),
         test=_read_arrays(workdir, "eval/test.npz", EVALUATION_ARRAYS, absences),
         examples=_read_arrays(workdir, EXAMPLES, EXAMPLE_ARRAYS, absences),
-        saliency=_read_saliency(workdir, objects["manifest"], absences),
+        saliency=_read_saliency(workdir, objects, absences),
         absences=tuple(absences),
         **objects,
     )
@@ -167,6 +173,10 @@ def _read_object(workdir: Path, file: str, absences: list[Absence]) -> dict[str,
     return {}
 
 
+def _is_refused(gates: dict[str, Any]) -> bool:
+    return str(gates.get("reason", "")).startswith("phase0")
+
+
 def _remedied(why: str, file: str) -> str:
     """Why a file is not used, and the command that makes it, where one does."""
     return f"{why}; {_MAKES[file]}" if file in _MAKES else why
@@ -174,6 +184,9 @@ def _remedied(why: str, file: str) -> str:
 
 def _read_measures(workdir: Path, gates: dict[str, Any], absences: list[Absence]) -> dict[str, Any]:
     """measures.json, or {} and an absence: also if it is not of the judgement of gates.json."""
+    if _is_refused(gates):
+        absences.append(Absence(MEASURES, REFUSED))
+        return {}
     told = _read_object(workdir, MEASURES, absences)
     if absences and absences[-1].file == MEASURES:
         return {}
@@ -186,11 +199,14 @@ def _read_measures(workdir: Path, gates: dict[str, Any], absences: list[Absence]
 
 
 def _read_saliency(
-    workdir: Path, manifest: dict[str, Any], absences: list[Absence]
+    workdir: Path, objects: dict[str, dict[str, Any]], absences: list[Absence]
 ) -> Arrays | None:
     """eval/saliency.npz, or None and an absence: also if it is not the one that the manifest of
     the evaluation names."""
-    entry = manifest.get("saliency")
+    if _is_refused(objects["gates"]):
+        absences.append(Absence(SALIENCY, REFUSED))
+        return None
+    entry = objects["manifest"].get("saliency")
     stated = entry.get("sha256") if isinstance(entry, dict) else None
     try:
         content = (workdir / SALIENCY).read_bytes()

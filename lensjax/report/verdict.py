@@ -41,7 +41,7 @@ _PHASE0_REFUSAL = "The data checks refused the data, so nothing was trained."
 def verdict_banner(run: Run) -> Html:
     """The verdict of gates.json in colour and words, its reason, and what held it up."""
     verdict = str(run.gates.get("verdict", ""))
-    stopped = refused(run)
+    stopped = run.refused
     if verdict in _VERDICTS:
         colour, mark, state, meaning = _VERDICTS[verdict]
         meaning = _PHASE0_REFUSAL if stopped else meaning
@@ -65,11 +65,6 @@ def verdict_banner(run: Run) -> Html:
         )
     sign = tag("span", mark, class_="mark", aria_hidden="true")
     return tag("div", tag("p", sign, headline, class_="verdict"), *lines, class_=f"banner {colour}")
-
-
-def refused(run: Run) -> bool:
-    """Did phase 0 refuse the data?"""
-    return str(run.gates.get("reason", "")).startswith("phase0")
 
 
 def _held_up(run: Run) -> Iterable[str]:

@@ -19,7 +19,17 @@ import pytest
 from lensjax import schema
 from lensjax.gates import core
 from lensjax.report import __main__ as command
-from lensjax.report import album, drawn, markup, measures, page, saliency, sheets, write_report
+from lensjax.report import (
+    album,
+    drawn,
+    markup,
+    measures,
+    page,
+    reading,
+    saliency,
+    sheets,
+    write_report,
+)
 from lensjax.report import words as words_module
 from lensjax.report.markup import tag
 from lensjax.report.reading import read_run
@@ -303,6 +313,9 @@ def test_a_run_refused_by_phase0_says_why(complete_run, tmp_path):
     assert "a.parquet row 3: NaN in z" in text
     assert "No gate was judged" in text
     assert "eval/test.npz" in text[text.index("What is missing") :]
+    assert f"measures.json is not drawn: {reading.REFUSED}" in text
+    assert f"eval/saliency.npz is not drawn: {reading.REFUSED}" in text
+    assert "python -m lensjax.gates" not in text  # which would write nothing
     assert "could not be built" not in text
 
 

@@ -25,12 +25,12 @@ from lensjax.gates.compare_heads import Told
 from lensjax.gates.compare_runs import read_runs
 from lensjax.gates.compare_table import verdict_lines
 from lensjax.gates.record import GATES, read_object
+from lensjax.runs.lock import holder_of, named
 from lensjax.runs.logs import say
 from lensjax.runs.signals import StopRequest
 from lensjax.runs.workdir import open_workdir
-from lensjax.schema import ExitCode
+from lensjax.schema import ExitCode, LensjaxError
 from lensjax.sweep.children import Children
-from lensjax.sweep.holder import holder_of
 from lensjax.sweep.plan import Plan, Planned
 from lensjax.sweep.record import DONE, FAILED, RUNNING, STOPPED, Record, begin
 
@@ -120,10 +120,10 @@ def _run_all(
     waiting = [run for run in plan.runs if not record.is_finished(run.name)]
     if len(waiting) < len(plan.runs):
         log.info("%d of %d runs are finished", len(plan.runs) - len(waiting), len(plan.runs))
-    told, named = False, set[str]()
+    told, said = False, set[str]()
     while children.running or (waiting and not stop.requested):
         while children.free and not stop.requested:
-            run = _next(waiting, record, named)
+            run = _next(waiting, record, said)
             if run is None:
                 break
             folder = record.join(run.name)
@@ -141,18 +141,26 @@ def _run_all(
         time.sleep(LOOK_EVERY_S)
 
 
-def _next(waiting: list[Planned], record: Record, named: set[str]) -> Planned | None:
+def _next(waiting: list[Planned], record: Record, said: set[str]) -> Planned | None:
     """Takes the first run out of `waiting` that no living process holds; None if there is none.
-    Those that are held are waited for, and said to be, once (`named`)."""
+    Those that are held are waited for, and said to be, once (`said`)."""
     for run in waiting:
-        holder = holder_of(record.folder / run.name)
+        holder = _held_by(record.folder / run.name)
         if holder is None:
             waiting.remove(run)
             return run
-        if run.name not in named:
-            named.add(run.name)
-            log.warning("%s: is running by itself (%s); waiting for it to end", run.name, holder)
+        if run.name not in said:
+            said.add(run.name)
+            what = "is running by itself, as it outlived an earlier sweep; waiting for it to end"
+            log.warning("%s: %s (%s)", run.name, what, named(holder))
     return None
+
+
+def _held_by(folder: Path) -> dict[str, Any] | None:
+    try:
+        return holder_of(folder)
+    except LensjaxError:  # cannot be known: the run finds out, and says so
+        return None
 
 
 def _on(device: str | None) -> str:

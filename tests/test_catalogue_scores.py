@@ -174,8 +174,11 @@ def test_without_a_look_at_the_position_names_may_be_exchanged(monkeypatch):
 
 
 def test_another_pixel_scale_than_the_run_s_is_refused(given, tmp_path, monkeypatch):
+    """Of simulated stamps at once, of a user's own when they are loaded."""
+    sound, ours = opened(given, tmp_path), np.full(9, 0.262, np.float32)
     flags = [flag.replace("arcsec=0.262", "arcsec=0.25") for flag in given]
-    found, ours = opened(flags, tmp_path), np.full(9, 0.262, np.float32)
+    assert error_of(flags, tmp_path)[0] == ExitCode.DATA_INVALID
+    found = opened([*flags, f"--config.data.root={tmp_path}"], tmp_path)
     told = r"0.25 arcsec a pixel, those of the run 0.262. Add --config.catalogue_stamps.resample"
     with pytest.raises(LensjaxError, match=told) as caught:
         require_same_scale(found, ours)
@@ -183,7 +186,7 @@ def test_another_pixel_scale_than_the_run_s_is_refused(given, tmp_path, monkeypa
     with pytest.raises(LensjaxError, match="Cut them out at the pixel scale of the run"):
         require_same_scale(found, np.full(9, 0.3, np.float32))
     require_same_scale(found, np.array([0.25, 0.262], np.float32))
-    require_same_scale(opened(given, tmp_path), ours)
+    require_same_scale(sound, ours)
     monkeypatch.setattr(job_catalogues, "SAME_SCALE", 0.1)  # harm: a ring 5 % too large is scored
     require_same_scale(found, ours)
 

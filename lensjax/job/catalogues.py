@@ -33,6 +33,7 @@ from lensjax.configuration import Config
 from lensjax.data.digests import combined
 from lensjax.data.flat import FlatStamps, read_flat
 from lensjax.data.kinds import TOLD, format_of
+from lensjax.data.source import SIMULATED
 from lensjax.data.told import SAME_SCALE
 from lensjax.gates.arrays import CATALOGUES
 from lensjax.runs.files import file_digest
@@ -83,13 +84,17 @@ def open_catalogues(config: Config, protocol: gates.Protocol) -> dict[str, Catal
 
     Raises:
         LensjaxError: exit 10 for a catalogue or stamp that is wrong, a name that is there twice,
-            two stamps of one row, a stamp far from the row of its name, or no stamp of any row;
-            2, 16, 17 as `read_flat`.
+            two stamps of one row, a stamp far from the row of its name, no stamp of any row, or
+            another pixel scale than simulated stamps have (a user's own are known once they are
+            loaded: `require_same_scale`); 2, 16, 17 as `read_flat`.
     """
     limits = phase0_rules(protocol.document).limits
     least = {"anchors": limits["anchor_theta_e_arcsec"], "contaminants": None}
     told = config.catalogue_stamps
-    return {name: _open(config, name, least[name]) for name in CATALOGUES if told[name]}
+    found = {name: _open(config, name, least[name]) for name in CATALOGUES if told[name]}
+    if config.data.source == SIMULATED:
+        require_same_scale(found, np.array([schema.PIXEL_SCALE_ARCSEC]))
+    return found
 
 
 def _open(config: Config, name: str, min_theta_e_arcsec: float | None) -> Catalogue:

@@ -26,6 +26,7 @@ from lensjax.gates.statistics import (
     influence,
     interval,
     standard_errors,
+    symmetric,
 )
 
 ALPHA = 0.05  # intervals are two-sided, of 95 %
@@ -110,9 +111,8 @@ def less(a: Resampled, b: Resampled) -> Resampled:
 
 def over_bricks(of: Resampled, weights: np.ndarray) -> tuple[float, float, float]:
     """Standard error over bricks, and the ends of the interval of a mean or a difference: the
-    symmetric bootstrap-t (Hall 1988, JRSS B 50, 35), which holds 94-95 % for differences where the
-    equal-tailed one of single AUROCs holds 92-95 %; the ends that are there already where those are
-    exact; [value, value] where the bricks do not differ at all, as of runs with the same scores."""
+    symmetric bootstrap-t; the ends that are there already where those are exact; [value, value]
+    where the bricks do not differ at all, as of runs with the same scores."""
     n_bricks = weights.shape[1]
     if of.influences is None:
         return _spread(of.values), *ends(of.values[1:], of.value, 1.0 - ALPHA, n_bricks)
@@ -122,13 +122,8 @@ def over_bricks(of: Resampled, weights: np.ndarray) -> tuple[float, float, float
         return 0.0, of.value, of.value
     if of.exact:
         return (of.high - of.low) / (2 * _quantile(n_bricks)), of.low, of.high
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pulls = np.abs((of.values[1:] - of.value) / errors[1:])
-    pulls = pulls[np.isfinite(pulls)]
-    if len(pulls) < len(errors) // 2:
-        return error, of.low, of.high
-    half = float(np.quantile(pulls, 1.0 - ALPHA)) * error
-    return error, of.value - half, of.value + half
+    low, high = symmetric(of.value, error, of.values[1:], errors[1:], ALPHA)
+    return (error, low, high) if np.isfinite(low) else (error, of.low, of.high)
 
 
 def over_seeds(

@@ -179,6 +179,8 @@ def test_intervals_of_a_difference_are_of_the_same_resamples() -> None:
     apart = interval(samples, difference, **told)
     assert apart.low < apart.value < apart.high
     assert apart.high - apart.low < 0.1 * (alone.high - alone.low)
+    assert apart.high - apart.value == pytest.approx(apart.value - apart.low)  # symmetric ends
+    assert alone.high - alone.value < 0.99 * (alone.value - alone.low)  # on the logit scale: not
     drop = interval(samples, relative_drop, **told)
     assert drop.value == pytest.approx(apart.value / alone.value)
     assert drop.high == pytest.approx(apart.high / alone.value, rel=0.05)

@@ -10,6 +10,7 @@ changed, and a damaged one is as good as none.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from lensjax.schema import ExitCode, LensjaxError
 
 _FOLDER = "phase0"
 _READERS = Path(stampset.__file__).parent  # they find faults, too
+PACKAGES = ("numpy", "scipy", "scikit-learn", "pyarrow", "h5py", "astropy")  # which they rest on
 
 
 def checks_digest(
@@ -34,9 +36,9 @@ def checks_digest(
     contaminants: str | None = None,
     record: str | None = None,
 ) -> str:
-    """SHA-256, in hex, of the source of the checks and readers and of all that they are told beside
-    the data and the protocol (the catalogues by content; `record`: digest of the data root's
-    manifest)."""
+    """SHA-256, in hex, of the source of the checks and readers, of the versions of PACKAGES and of
+    all that they are told beside the data and the protocol (the catalogues by content; `record`:
+    digest of the data root's manifest)."""
     sha = hashlib.sha256(b"lensjax checks 1\n")
     used = (schema, logistic, shortcuts, statistics)
     folders = (Path(__file__).parent, _READERS)
@@ -50,6 +52,7 @@ def checks_digest(
         "anchors": _file_digest(anchors),
         "contaminants": _file_digest(contaminants),
         "record": record,
+        "packages": {name: _version(name) for name in PACKAGES},
     }
     sha.update(json.dumps(told, sort_keys=True).encode())
     return sha.hexdigest()
@@ -100,6 +103,14 @@ def _path(cache_dir: str | Path, *digests: str) -> Path:
 
 def _body_digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _version(package: str) -> str | None:
+    """Of an installed package, without importing it: some are needed by one format alone."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _source(module: Any) -> Path:

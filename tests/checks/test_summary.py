@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
 import shutil
@@ -174,6 +175,26 @@ def test_checks_digest_is_of_all_that_decides_a_verdict(monkeypatch, tmp_path):
             (readers / f"{name}.py").write_text("# changed\n")
             assert checks_digest(proportions=None, simulated=False) != here
     assert checks_digest(proportions=None, simulated=False) == here
+
+
+@pytest.mark.parametrize(
+    "package", ["numpy", "scipy", "scikit-learn", "pyarrow", "h5py", "astropy"]
+)
+def test_checks_digest_is_of_the_packages_too(monkeypatch, package):
+    """Another pyarrow may read another thing from the same bytes; one that is absent is no error."""
+    here, plain = checks_digest(proportions=None, simulated=False), importlib.metadata.version
+    seen = {here}
+    for other in ("0.0.1", None):
+
+        def version(name, other=other):
+            if name == package and other is None:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return other if name == package else plain(name)
+
+        monkeypatch.setattr(importlib.metadata, "version", version)
+        seen.add(checks_digest(proportions=None, simulated=False))
+    monkeypatch.undo()
+    assert len(seen) == 3 and checks_digest(proportions=None, simulated=False) == here
 
 
 def test_protocol_rules_are_read_strictly(made):

@@ -27,6 +27,7 @@ COLUMNS = (*ARC_NUMBERS, *schema.METADATA, "pixel_scale_arcsec", NEAREST_HOST)
 MAX_SIGMAS = 3.0  # beyond which a value counts no more in the correlation of features
 _MEAN_TO_SIGMA = 1.2533  # of a normal distribution, from the mean absolute deviation
 _RCOND = 1e-6
+_ROUNDING = 1e-6  # of the values, or of the widest deviation: less is no spread
 _SEED = 42
 
 
@@ -68,14 +69,19 @@ def outskirts(measured: Measured) -> dict[str, np.ndarray]:
 
 def sigmas(values: np.ndarray) -> np.ndarray:
     """float64 [n]: robust sigmas from the median, NaN where `values` are. Where more than half of
-    them are equal the mean absolute deviation is the scale; where all are, 0."""
+    them are equal, but for rounding, the mean absolute deviation is the scale; where all are, 0."""
     known = values[np.isfinite(values)]
     if not len(known):
         return np.full(len(values), np.nan)
-    away = values - np.median(known)
+    middle = np.median(known)
+    away = values - middle
     size = np.abs(away[np.isfinite(values)])
-    scale = schema.MAD_TO_SIGMA * np.median(size) or _MEAN_TO_SIGMA * size.mean()
-    return away / scale if scale > 0 else away * 0.0
+    if size.max() <= _ROUNDING * abs(middle):
+        return away * 0.0
+    scale = schema.MAD_TO_SIGMA * np.median(size)
+    if scale <= _ROUNDING * max(abs(middle), size.max()):
+        scale = _MEAN_TO_SIGMA * size.mean()
+    return away / scale if scale > 0 else away
 
 
 def extremes(table: Mapping[str, np.ndarray]) -> dict[str, tuple[Extreme, Extreme] | None]:

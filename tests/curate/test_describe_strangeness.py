@@ -186,6 +186,18 @@ def test_one_value_cannot_hide_itself():
     assert outliers.sigmas(np.full(4, 2.0)).tolist() == [0.0] * 4
 
 
+def test_rounding_is_no_spread(monkeypatch):
+    """Equal numbers that differ in their last digit have a MAD of 1e-16: not a scale to rank by."""
+    rounding = 1e-16 * np.random.default_rng(0).standard_normal(999)
+    one_apart = np.append(0.262 + rounding, 0.4)
+    assert 100 < outliers.sigmas(one_apart)[-1] < 1000  # as where the 999 are equal
+    assert not outliers.sigmas(0.262 + rounding).any()
+    around_zero = outliers.sigmas(np.append(rounding, 1.0))
+    assert 100 < around_zero[-1] < 1000 and np.abs(around_zero[:-1]).max() < 1
+    monkeypatch.setattr(outliers, "_ROUNDING", 0.0)
+    assert outliers.sigmas(one_apart)[-1] > 1e13  # the guard off
+
+
 def test_features_that_only_together_are_odd_are_found():
     rng = np.random.default_rng(3)
     common = rng.standard_normal(400)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from lensjax import configuration, gates
+from lensjax import configuration, gates, schema
 from lensjax.checks.cache import cached_summary, checks_digest, store_summary
 from lensjax.checks.result import Summary
 from lensjax.checks.run import record_of, run_checks, scan_source
@@ -24,13 +25,23 @@ from lensjax.data import prepared
 from lensjax.data.files import FileSource
 from lensjax.data.source import SIMULATED, Source, open_source
 from lensjax.data.stampset import Finding, StampSet
+from lensjax.data.watch import Watch
 from lensjax.runs.logs import say
-from lensjax.schema import ExitCode
+from lensjax.schema import ExitCode, LensjaxError
 
 log = logging.getLogger(__name__)
 
 HELP = "check the data of a config and write the set that training reads"
-Scanned = tuple[Scan, dict[str, StampSet] | None]  # as lensjax.checks.run.scan_source gives it
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What was seen of a source; StampSets where they had to be made for it; and a watch that began
+    before the first byte was read."""
+
+    scan: Scan
+    sets: dict[str, StampSet] | None
+    watch: Watch
 
 
 def scan_if_new(config: Config, source: Source) -> Scanned | None:
@@ -65,21 +76,60 @@ def check_and_prepare(
     if summary is not None and summary.all_passed and ready:
         log.info("data, protocol and checks are unchanged since phase 0 passed")
         return summary
-    scan, sets = scanned or _scan(config, source)
+    seen = scanned or _scan(config, source)
     summary = run_checks(
-        scan,
+        seen.scan,
         protocol=protocol.document,
         protocol_digest=protocol.digest,
         data_digest=digest,
         **told,
     )
+    _require_unchanged(source, digest, seen.watch)
     store_summary(cache, summary)
     if summary.all_passed:
         name = f"simulated_{config.variant}" if simulated else None
-        left_out: list[Finding] = []  # the scan has named them
-        sets = sets or {split: source.read(split, left_out) for split in source.splits()}
+        sets = seen.sets or _read(source, seen.scan)
+        _require_unchanged(source, digest, seen.watch)
         prepared.prepare(sets, cache, digest, data.reader, config=name)
     return summary
+
+
+def _require_unchanged(source: Source, digest: str, watch: Watch) -> None:
+    """What was checked, what was read and what `digest` is of are the same bytes: otherwise stamps
+    that no check has seen would be trained on, and called by the digest of others.
+
+    Raises:
+        LensjaxError: exit 10, naming the files that were changed meanwhile."""
+    watch.look()
+    if source.digest() != digest:
+        raise LensjaxError(
+            ExitCode.DATA_INVALID,
+            "the data were changed between their digest and the data checks",
+            remedy="Run again when nothing writes to them",
+        )
+
+
+def _read(source: Source, scan: Scan) -> dict[str, StampSet]:
+    """All stamps again, to be written down. Rows that the scan set aside are left out: as many, and
+    no more.
+
+    Raises:
+        LensjaxError: exit 10 if what can be read now is not what was checked, with the cause."""
+    sets = {}
+    for number, split in enumerate(schema.SPLITS):
+        left_out: list[Finding] = []  # the scan has named them
+        sets[split] = source.read(split, left_out)
+        judged = int((scan.rows.split == number).sum())
+        if len(sets[split]) != judged:
+            cause = next((f for f in reversed(left_out) if f.severity != "NOTE"), None)
+            raise LensjaxError(
+                ExitCode.DATA_INVALID,
+                f"{judged} stamps of {split} were checked and {len(sets[split])} can be read now"
+                + (f" ({cause.message})" if cause else ""),
+                cause.where if cause else "",
+                "Run again: files that change or fail meanwhile are not trained on",
+            )
+    return sets
 
 
 def _scan(config: Config, source: Source) -> Scanned:
@@ -88,7 +138,9 @@ def _scan(config: Config, source: Source) -> Scanned:
         if config.data.source == SIMULATED
         else f"reading all stamps of {config.data.root}"
     )
-    return scan_source(source, workers=config.data.workers)
+    watch = Watch(*([source.keys] if isinstance(source, FileSource) else []))
+    scan, sets = scan_source(source, workers=config.data.workers)
+    return Scanned(scan, sets, watch)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -271,6 +271,8 @@ class FileSource:
                                 pixels[at[used]] = np.moveaxis(planes[used], 1, -1)
                             done = block.first + count
                             bar.update(count)
+                    if done < shard.rows:
+                        raise OSError(f"it ends there, and was listed with {shard.rows} rows")
                 except DAMAGE as error:
                     faults.append(damage(error, done, shard.name))
                     sound[start + done : start + shard.rows] = False

@@ -14,10 +14,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from lensjax.checks.labels import ARC_RANGES
 from lensjax.checks.result import Outcome
 from lensjax.checks.sky import nearest_arcsec, repeats
 from lensjax.data.stampset import Finding
@@ -34,7 +35,8 @@ CONTAMINANT_COLUMNS = ("name", "ra", "dec", "category")
 
 
 def read_catalogue(path: str | Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Rows of a CSV file as text: `columns` and, if there, theta_e_quality. Raises LensjaxError:
+    """Rows of a CSV file as text: `columns` and, if there, theta_e_quality; errors count them from
+    0, without the header, as everywhere. Raises LensjaxError:
     DATA_INVALID if it cannot be read, is not UTF-8 text, lacks one of `columns` or has a row of
     another length; REFUSED_INPUT beyond 20 MB, 200,000 rows or 64 KiB a line, or with NUL bytes."""
     where = str(path)
@@ -42,8 +44,9 @@ def read_catalogue(path: str | Path, columns: tuple[str, ...]) -> list[dict[str,
         with open(path, "rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
+        remedy = "Check the name, and that this user may read the file"
         raise LensjaxError(
-            ExitCode.DATA_INVALID, f"cannot be read ({error.strerror})", where
+            ExitCode.DATA_INVALID, f"cannot be read ({error.strerror})", where, remedy
         ) from error
     if what := _beyond_bounds(raw):
         raise LensjaxError(ExitCode.REFUSED_INPUT, what, where, "A catalogue is a CSV file")
@@ -54,20 +57,30 @@ def read_catalogue(path: str | Path, columns: tuple[str, ...]) -> list[dict[str,
         if missing or len(set(names)) < len(names):
             what = f"missing columns {missing}" if missing else "a column is named twice"
             has = f"has {names[:SHOWN]}" + (" and more" if len(names) > SHOWN else "")
-            raise LensjaxError(ExitCode.DATA_INVALID, f"{what}, {has}", where)
+            remedy = f"Its first line must name {', '.join(columns)}, each once"
+            raise LensjaxError(ExitCode.DATA_INVALID, f"{what}, {has}", where, remedy)
         reader.fieldnames, kept = names, {*columns, QUALITY} & {*names}
         rows = []
         for row in reader:
             if None in row or None in row.values():
                 raise LensjaxError(
                     ExitCode.DATA_INVALID,
-                    "row of another length",
-                    f"{where} line {reader.line_num}",
+                    f"{_fields(row)} fields, the first line names {len(names)}",
+                    f"{where} row {len(rows)}",
+                    "Write as many fields in each row; one with a comma in quotes",
                 )
             rows.append({name: row[name] for name in kept})
     except (UnicodeDecodeError, csv.Error) as error:
-        raise LensjaxError(ExitCode.DATA_INVALID, f"not a CSV text ({error})", where) from error
+        remedy = "Save it as comma-separated text in UTF-8"
+        what = f"not a CSV text ({error})"
+        raise LensjaxError(ExitCode.DATA_INVALID, what, where, remedy) from error
     return rows
+
+
+def _fields(row: Mapping[Any, Any]) -> int:
+    """How many fields a row of csv.DictReader has: None is the key of those beyond the header, and
+    the value of those that are missing."""
+    return sum(value is not None for key, value in row.items() if key) + len(row.get(None) or ())
 
 
 def _beyond_bounds(raw: bytes) -> str:
@@ -83,8 +96,8 @@ def _beyond_bounds(raw: bytes) -> str:
 
 class Sifted(NamedTuple):
     """Which rows of a catalogue count, bool [n] each, with their positions, float64 [n], degrees:
-    `placed` have one, `in_range` of these a theta_E that is large enough (all, where none is
-    asked), `again` of these are within 5 arcsec of one before."""
+    `placed` have one, `in_range` of these a theta_E that can be used (all, where none is asked
+    for), `again` of these are within 5 arcsec of one before."""
 
     ra: np.ndarray
     dec: np.ndarray
@@ -99,19 +112,21 @@ class Sifted(NamedTuple):
 
 
 def sift(rows: list[dict[str, str]], min_theta_e_arcsec: float | None = None) -> Sifted:
-    """Rows of `read_catalogue` sifted; of anchors, with the smallest theta_E that counts. Raises
-    LensjaxError (DATA_INVALID) for a crowd of positions."""
+    """Rows of `read_catalogue` sifted; of anchors, with the smallest theta_E that counts: none
+    counts that is beyond what one can be (labels.ARC_RANGES), or not finite. Raises LensjaxError
+    (DATA_INVALID) for a crowd of positions."""
     placed, ra, dec = _positions(rows)
     in_range = placed
     if min_theta_e_arcsec is not None:  # False for NaN
-        in_range = placed & (_numbers(rows, "theta_e_arcsec") >= min_theta_e_arcsec)
+        theta_e, largest = _numbers(rows, "theta_e_arcsec"), ARC_RANGES["theta_e_arcsec"][1]
+        in_range = placed & (theta_e >= min_theta_e_arcsec) & (theta_e <= largest)
     return Sifted(ra, dec, placed, in_range, _repeats(ra, dec, in_range))
 
 
 def check_anchors(path: str | None, *, minimum: int, min_theta_e_arcsec: float) -> Outcome:
     """NOT PROVEN without a file or with fewer than `minimum` usable anchors: finite position,
-    theta_E of at least `min_theta_e_arcsec`, not closer than 5 arcsec to one before. Those left
-    out are counted and noted."""
+    theta_E of at least `min_theta_e_arcsec` and at most 30 arcsec, not closer than 5 arcsec to one
+    before. Those left out are counted and noted."""
     if path is None:
         return Outcome("", not_proven="No catalogue of anchors given.")
     try:
@@ -167,7 +182,8 @@ def check_contaminants(
 
 
 def _refused(check: str, path: str, error: LensjaxError) -> Outcome:
-    return Outcome("", (_finding(check, "ERROR", error.what, error.where or path, error.code),))
+    where = error.where or path
+    return Outcome("", (Finding(check, "ERROR", error.what, where, error.code, error.remedy),))
 
 
 def category(row: dict[str, str]) -> str:
@@ -191,12 +207,13 @@ def _anchors_among(
         *(anchor_ra[known], anchor_dec[known], SAME_OBJECT_ARCSEC),
     )[0]
     return [
-        _finding(
+        Finding(
             "contaminants",
             "ERROR",
             f"{rows[i]['name']} is an anchor too ({separation[i]:.1f} arcsec)",
-            f"{path} row {i + 1}",
+            f"{path} row {i}",
             ExitCode.DATA_INVALID,
+            "Remove it from one of the two catalogues: a lens is no look-alike",
         )
         for i in np.flatnonzero(np.isfinite(separation))
     ]
@@ -239,11 +256,7 @@ def _notes(check: str, path: str, counts: Mapping[str, object]) -> tuple[Finding
         "repeated_names": "names repeated",
     }
     return tuple(
-        _finding(check, "NOTE", f"{counts[key]} {text}", path, ExitCode.DATA_INVALID)
+        Finding(check, "NOTE", f"{counts[key]} {text}", path, ExitCode.DATA_INVALID)
         for key, text in names.items()
         if counts.get(key)
     )
-
-
-def _finding(check: str, severity: str, message: str, where: str, code: ExitCode) -> Finding:
-    return Finding(check, severity, message, where, code)

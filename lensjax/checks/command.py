@@ -65,7 +65,7 @@ def _main(argv: Sequence[str], only: Collection[str], out: str | None) -> int:
     if flags.out:
         _forget(Path(flags.out))
     summary = _check(config, only)
-    summary.print(Console())
+    summary.print(Console(), written=flags.out)
     if flags.out:
         _write(Path(flags.out), summary)
     if not summary.all_passed:

@@ -43,7 +43,7 @@ CODE_ORDER = (
     ExitCode.DATA_INVALID,
     ExitCode.LEAK,
 )
-SHOWN = 5  # findings a check in the table; all of them are in the JSON
+SHOWN = 5  # findings a check under the table, where a file has all of them
 
 Counts = dict[str, Any]  # JSON values
 
@@ -155,8 +155,10 @@ class Summary:
             cause = f"{finding.where}: {finding.message}" if finding.where else finding.message
         also = f" (also: {', '.join(result.name for result in others)})" if others else ""
         remedy = _AGREE if FIELDS_DISAGREE in cause else REMEDIES[first.name]
-        if first.verdict == NOT_PROVEN and first.name == "splits":
-            remedy = _UNPLACED
+        if first.verdict == NOT_PROVEN:
+            remedy = _UNPLACED if first.name == "splits" else remedy
+        elif finding is not None and finding.remedy:
+            remedy = finding.remedy
         if code == ExitCode.REFUSED_INPUT:
             remedy = REFUSED
         return LensjaxError(code, f"{cause}{also}", f"phase 0, {first.name}", remedy)
@@ -186,8 +188,9 @@ class Summary:
             raise ValueError("exit code does not follow from the checks")
         return summary
 
-    def print(self, console: Console) -> None:
-        """A table of verdicts, then what failed and what was noted."""
+    def print(self, console: Console, written: str | None = None) -> None:
+        """A table of verdicts, then what failed and what was noted: all of it, or the first of each
+        check and the name of the file that has all, if one is to be `written`."""
         table = Table(title="Phase 0: the data checks", title_justify="left")
         for column in ("check", "verdict", "needed", "what was seen"):
             table.add_column(column, overflow="fold")
@@ -200,7 +203,7 @@ class Summary:
             )
         console.print(table)
         for result in self.results:
-            _print_findings(console, result)
+            _print_findings(console, result, written)
 
 
 # What a finding says where the fields of a simulated set contradict one another, and its remedy.
@@ -223,16 +226,18 @@ REMEDIES = {
 }
 
 
-def _print_findings(console: Console, result: CheckResult) -> None:
-    for finding in result.findings[:SHOWN]:
+def _print_findings(console: Console, result: CheckResult, written: str | None) -> None:
+    shown = result.findings[: SHOWN if written else None]
+    for finding in shown:
         where = f"{finding.where}: " if finding.where else ""
         console.print(
             escape(printable(f"  {result.name} {finding.severity}: {where}{finding.message}")),
             soft_wrap=True,
             highlight=False,
         )
-    if (more := len(result.findings) - SHOWN) > 0:
-        console.print(f"  {result.name}: and {more} more, in phase0_summary.json")
+    if more := len(result.findings) - len(shown):
+        text = f"  {result.name}: and {more} more, in {printable(written or '')}"
+        console.print(escape(text), soft_wrap=True, highlight=False)
 
 
 def _result_json(result: CheckResult) -> dict[str, Any]:
@@ -243,6 +248,7 @@ def _result_json(result: CheckResult) -> dict[str, Any]:
         "counts": result.counts,
         "findings": [
             {"severity": f.severity, "where": f.where, "message": f.message, "code": int(f.code)}
+            | ({"remedy": f.remedy} if f.remedy else {})
             for f in result.findings
         ],
     }
@@ -258,7 +264,10 @@ def _result_from_json(name: str, body: Mapping[str, Any]) -> CheckResult:
         required=bool(body["required"]),
         message=body["message"],
         findings=tuple(
-            Finding(name, f["severity"], f["message"], f["where"], ExitCode(f["code"]))
+            Finding(
+                *(name, f["severity"], f["message"], f["where"]),
+                *(ExitCode(f["code"]), f.get("remedy", "")),
+            )
             for f in findings
         ),
         counts=dict(body["counts"]),

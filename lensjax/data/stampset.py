@@ -34,13 +34,15 @@ _NO_FALLOCATE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # the file syste
 @dataclass(frozen=True)
 class Finding:
     """One thing found wrong (or worth a note): `check` that found it, `severity`, one-line
-    `message` (the cause), `where` (file, row, band) and the exit `code` it stands for."""
+    `message` (the cause), `where` (file, row, band), the exit `code` it stands for, and the
+    `remedy`, where it is another than that of most findings of its check."""
 
     check: str
     severity: str
     message: str
     where: str
     code: ExitCode
+    remedy: str = ""
 
     def __post_init__(self):
         if self.severity not in SEVERITIES:
@@ -48,7 +50,7 @@ class Finding:
 
     def error(self, remedy: str = "") -> LensjaxError:
         """The same as an exception, for readers that stop at the first."""
-        return LensjaxError(self.code, self.message, self.where, remedy)
+        return LensjaxError(self.code, self.message, self.where, self.remedy or remedy)
 
 
 @dataclass(frozen=True)

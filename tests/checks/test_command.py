@@ -195,6 +195,31 @@ def test_the_remedy_for_a_catalogue_is_one_that_main_takes(name, capsys):
     assert load_config("configs/b3.py:tiny", [(field.split("=")[0][len("--config.") :], "a.csv")])
 
 
+def test_more_findings_are_where_the_last_line_says(sets, made, tmp_path, capsys, monkeypatch):
+    """The file that --out names; and all on the screen where a script writes none."""
+    monkeypatch.setenv("COLUMNS", "200")
+    sets["train"].stamps[1:40:2, 0, 0, 0] = np.nan
+    argv = [f"--data={made.write_root(tmp_path / 'data', sets)}"]
+    argv += [f"--config.data.cache_dir={tmp_path / 'cache'}"]
+    assert main(argv, only=("stamps",)) == 10
+    alone = capsys.readouterr().out
+    assert alone.count("1 NaN") == 20 and ".json" not in alone
+    out = tmp_path / "other.json"
+    assert main([*argv, f"--out={out}"], only=("stamps",), out="phase0_summary.json") == 10
+    assert f"more, in {out}" in capsys.readouterr().out
+    assert len(json.loads(out.read_text())["checks"]["stamps"]["findings"]) >= 20
+
+
+def test_a_lens_among_the_look_alikes_has_a_remedy_of_its_own(tmp_path, capsys):
+    anchors, contaminants = tmp_path / "a.csv", tmp_path / "c.csv"
+    anchors.write_text("name,ra,dec,theta_e_arcsec\nlens,10,-5,1.2\n")
+    contaminants.write_text("name,ra,dec,category\nthe same,10,-5,ring\n")
+    argv = ["--config=configs/b3.py:tiny", f"--anchors={anchors}", f"--contaminants={contaminants}"]
+    assert main(argv, only=("contaminants",)) == 10
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{contaminants} row 0" in line and "Remove it from one of the two" in line
+
+
 def test_one_check_alone(sets, phase0):
     sets["train"].stamps[1] = sets["train"].stamps[0]  # identical pair: not this check's business
     code, _, summary = phase0(sets, only=("splits",))

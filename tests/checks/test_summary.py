@@ -15,7 +15,16 @@ from rich.console import Console
 from lensjax.checks import cache
 from lensjax.checks.cache import cached_summary, checks_digest, store_summary
 from lensjax.checks.protocol import phase0_rules
-from lensjax.checks.result import FAIL, NOT_PROVEN, PASS, Outcome, Summary, judge
+from lensjax.checks.result import (
+    FAIL,
+    NOT_PROVEN,
+    PASS,
+    REMEDIES,
+    SHOWN,
+    Outcome,
+    Summary,
+    judge,
+)
 from lensjax.data.stampset import Finding
 from lensjax.gates import logistic, shortcuts, statistics
 from lensjax.schema import ExitCode, LensjaxError
@@ -116,6 +125,34 @@ def test_the_table_escapes_what_files_say(sets, made):
     assert "\x1b" not in out.getvalue() and "evil[bold].parquet" in out.getvalue()
 
 
+def test_a_finding_of_its_own_remedy_is_told_with_it():
+    """That of its check is for most; a row in two catalogues is not mended by naming a file."""
+    own = Finding("anchors", "ERROR", "cause", "", ExitCode.DATA_INVALID, "Do this instead")
+    usual = Finding("anchors", "ERROR", "cause", "", ExitCode.DATA_INVALID)
+    results = [
+        judge("anchors", Outcome("", (one,)), required=True, set_aside=0, quarantine_budget=0)
+        for one in (own, usual)
+    ]
+    told = [str(summary_of(result).error()) for result in results]
+    assert "Do this instead" in told[0] and REMEDIES["anchors"] not in told[0]
+    assert REMEDIES["anchors"] in told[1]
+    for result in results:
+        document = json.loads(json.dumps(summary_of(result).to_json()))
+        assert Summary.from_json(document) == summary_of(result)
+
+
+def test_all_findings_are_printed_where_no_file_has_them(sets, made):
+    sets["train"].stamps[:9, 0, 0, 0] = float("nan")
+    summary, shown = made.phase0(sets), {}
+    for written in (None, "an/other.json"):
+        out = io.StringIO()
+        summary.print(Console(file=out, width=200), written)
+        shown[written] = out.getvalue()
+    assert shown[None].count("1 NaN") == 9 and "more, in" not in shown[None]
+    assert shown["an/other.json"].count("1 NaN") == SHOWN
+    assert "stamps: and 4 more, in an/other.json" in shown["an/other.json"]
+
+
 def test_cache_gives_back_exactly_what_was_stored(clean, made, tmp_path):
     summary = made.phase0(clean)
     digests = (summary.data_digest, summary.protocol_digest, summary.checks_digest)
@@ -181,7 +218,7 @@ def test_checks_digest_is_of_all_that_decides_a_verdict(monkeypatch, tmp_path):
     "package", ["numpy", "scipy", "scikit-learn", "pyarrow", "h5py", "astropy"]
 )
 def test_checks_digest_is_of_the_packages_too(monkeypatch, package):
-    """Another pyarrow may read another thing from the same bytes; one that is absent is no error."""
+    """Another pyarrow may read another thing from the same bytes; an absent one is no error."""
     here, plain = checks_digest(proportions=None, simulated=False), importlib.metadata.version
     seen = {here}
     for other in ("0.0.1", None):

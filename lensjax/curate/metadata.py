@@ -10,6 +10,7 @@ folders of stamps (stamps.csv), are found wherever they lie. A table (.parquet o
 
 from __future__ import annotations
 
+import os
 import posixpath
 from dataclasses import replace
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import fsspec
 import numpy as np
 import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import schema
 from lensjax.curate.table import SUFFIXES, MetadataTable
@@ -25,6 +27,7 @@ from lensjax.data.bricks import brick_names
 from lensjax.data.columns import canonical
 from lensjax.data.files import bin_edges
 from lensjax.data.formats import Format, Shard, damaged_rows, finding
+from lensjax.data.listing import files_below
 from lensjax.data.parquet import ParquetFormat
 from lensjax.data.parquet_files import open_shard
 from lensjax.data.paths import open_filesystem
@@ -60,7 +63,8 @@ def read(address: str) -> Metadata:
 
     Raises:
         LensjaxError: exit 2 where there is neither, 10 for a damaged file, for no rows and for a
-            row without a position, 17 for a link that leads out of the folder.
+            row without a position, 16 for a folder that cannot be read, 17 for a link that leads
+            out of the folder.
     """
     filesystem, path = open_filesystem(address)
     path = path.rstrip("/")
@@ -146,12 +150,19 @@ class _AnyFolders(ParquetFormat):
     def list_split(
         self, filesystem: fsspec.AbstractFileSystem, root: str, split: str
     ) -> tuple[list[Shard], list[Finding]]:
-        """All of the root, whatever `split`. Hidden files and folders are left out."""
+        """All of the root, whatever `split`. Hidden files and folders are left out. A link to a
+        folder is not followed, and refused: what lies there would be missing without a word."""
         shards, findings = [], []
-        for path in sorted(filesystem.find(root)):
+        for path in files_below(filesystem, root):
             name = path[len(root) :].lstrip("/")
             hidden = any(part.startswith((".", "_")) for part in name.split("/"))
-            if hidden or not name.endswith((".parquet", f"/{index.FILE}")):
+            if hidden:
+                continue
+            if _is_linked_folder(filesystem, path):
+                what = "is a link to a folder, which is not followed"
+                findings.append(finding(what, name, code=ExitCode.REFUSED_INPUT))
+                continue
+            if posixpath.basename(name) != index.FILE and not name.endswith(".parquet"):
                 continue
             try:
                 shards += self._inspected(filesystem, inside(filesystem, root, name), name)
@@ -186,6 +197,11 @@ class _AnyFolders(ParquetFormat):
             return super().metadata(filesystem, shard)
         known = index.read_index(filesystem, shard.path)
         return known.metadata(shard, known.has_control), []
+
+
+def _is_linked_folder(filesystem: fsspec.AbstractFileSystem, path: str) -> bool:
+    local = isinstance(filesystem, LocalFileSystem)
+    return local and os.path.islink(path) and os.path.isdir(path)
 
 
 def _require_positions(rows: FileRows) -> None:

@@ -25,6 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 from lensjax import schema
 from lensjax.data.digests import DigestMemo, combined, file_key, hash_file, keyed_hash
 from lensjax.data.formats import DAMAGE, Format, Shard, damage, finding
+from lensjax.data.listing import files_below
 from lensjax.data.paths import open_filesystem
 from lensjax.data.record import FILE as RECORD_FILE
 from lensjax.data.record import Record, load_record
@@ -86,14 +87,15 @@ class FileSource:
 
     @functools.cached_property
     def files(self) -> dict[str, str]:
-        """Path in the filesystem, by name relative to the root, of every file that may be read."""
+        """Path in the filesystem, by name relative to the root, of every file that may be read.
+        Raises LensjaxError as files_below."""
         if self.manifest is not None:
             return {name: f"{self.root}/{name}" for name in self.manifest.file.names}
         found = {}
         for split in self.splits():
             folder = f"{self.root}/{split}"
             if self.filesystem.isdir(folder):
-                for path in self.filesystem.find(folder):
+                for path in files_below(self.filesystem, folder):
                     found[path[len(self.root) :].lstrip("/")] = path
         return dict(sorted(found.items()))
 

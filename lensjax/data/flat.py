@@ -22,6 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 from lensjax import schema
 from lensjax.data.digests import combined, hash_file
 from lensjax.data.formats import DAMAGE, Block, Format, Shard, damage
+from lensjax.data.listing import files_below
 from lensjax.data.paths import open_filesystem
 from lensjax.data.rows import USUAL, FileRows, read_rows
 from lensjax.data.stampset import Finding, allocate_stamps
@@ -59,7 +60,8 @@ def read_flat(path: str, form: Format, cache_dir: Path) -> FlatStamps:
 
     Raises:
         LensjaxError: exit 2 if `path` is no folder; 10 for the first file, row or band that is
-            wrong; 16 if they have no room; 17 for what is refused, and for a link that leads out.
+            wrong; 16 if they have no room, and for a folder that cannot be read; 17 for what is
+            refused, and for a link that leads out.
     """
     filesystem, folder = open_filesystem(path)
     if isinstance(filesystem, LocalFileSystem):
@@ -86,7 +88,7 @@ def read_flat(path: str, form: Format, cache_dir: Path) -> FlatStamps:
 
 def _digest(filesystem: fsspec.AbstractFileSystem, folder: str) -> str:
     digests = {}
-    for file in filesystem.find(folder):
+    for file in files_below(filesystem, folder):
         name = file[len(folder) :].lstrip("/")
         local = isinstance(filesystem, LocalFileSystem)
         if local and not os.path.realpath(file).startswith(folder + os.sep):

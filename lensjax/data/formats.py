@@ -85,7 +85,7 @@ class Format(Protocol):
         self, filesystem: fsspec.AbstractFileSystem, root: str, split: str
     ) -> tuple[list[Shard], list[Finding]]:
         """The sound shards of a split, sorted by name, and what is wrong with the others and with
-        the folder. Never raises for bad data."""
+        the folder. Never raises for bad data; a folder that cannot be listed is RESOURCE."""
         ...
 
     def metadata(

@@ -1,7 +1,8 @@
-"""The files of a split in a format whose shards are files: which are shards, which are stray.
+"""Which files there are: all below a folder; those of a split that are shards, and stray ones.
 
-Not a look inside: `inspect` of a format is.
+Not a look inside: `inspect` of a format is. What cannot be listed is said, never passed over.
 
+    >>> files_below(filesystem, "/data/stamps/train")
     >>> shards, findings = list_files(filesystem, root, "train", (".h5", ".hdf5"), inspect)
 """
 
@@ -9,14 +10,34 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable
+from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import schema
 from lensjax.data.formats import Shard, finding
 from lensjax.data.stampset import Finding
+from lensjax.schema import ExitCode, LensjaxError
 
 Inspect = Callable[[str, str], "Shard | Finding"]
+
+
+def files_below(filesystem: fsspec.AbstractFileSystem, folder: str) -> list[str]:
+    """Paths of all files below `folder`, sorted; what a link to a folder leads to is not looked at.
+
+    Raises:
+        LensjaxError: exit 16 for a folder that cannot be read: fsspec's own find leaves it out, and
+            its stamps would be missing without a word.
+    """
+    if not isinstance(filesystem, LocalFileSystem):
+        return filesystem.find(folder)  # a store has keys, and no folders that could be closed
+    found: list[str] = []
+    folders = [folder]
+    while folders:
+        for entry in _entries(filesystem, folders.pop()):
+            (folders if entry["type"] == "directory" else found).append(entry["name"])
+    return sorted(found)
 
 
 def list_files(
@@ -29,14 +50,14 @@ def list_files(
     """The sound shards among the files of a split that end in `suffixes`, sorted by name, as
     `inspect(path, name)` finds them, and what is wrong with the others, with the folder, and with
     stray files in it (a finished writer's _SUCCESS and hidden files are notes; anything else may be
-    data that would silently not be read, and is an error)."""
+    data that would silently not be read, and is an error). Raises LensjaxError as files_below."""
     folder = posixpath.join(root, split)
     if not filesystem.isdir(folder):
         return [], [finding(f"no folder {split}, expected {', '.join(schema.SPLITS)}", root)]
     wanted = " or ".join(f"*{suffix}" for suffix in suffixes)
     shards: list[Shard] = []
     findings: list[Finding] = []
-    entries = sorted(filesystem.ls(folder, detail=True), key=lambda entry: entry["name"])
+    entries = sorted(_entries(filesystem, folder), key=lambda entry: entry["name"])
     names = [posixpath.basename(entry["name"].rstrip("/")) for entry in entries]
     for entry, name in zip(entries, names, strict=True):
         if entry["type"] != "directory" and name.endswith(suffixes):  # a link is inspected too
@@ -56,3 +77,16 @@ def list_files(
         message = f"no {wanted} file (stray: {stray})" if names else "empty directory"
         findings.insert(0, finding(message, f"{split}/"))
     return shards, findings
+
+
+def _entries(filesystem: fsspec.AbstractFileSystem, folder: str) -> list[dict[str, Any]]:
+    """What lies in `folder`. Raises LensjaxError (RESOURCE) where that cannot be told."""
+    try:
+        return filesystem.ls(folder, detail=True)
+    except OSError as error:
+        raise LensjaxError(
+            ExitCode.RESOURCE,
+            f"the folder cannot be read: {error.strerror or error}",
+            folder,
+            "Give yourself leave to read it, or move it out of the data root",
+        ) from error

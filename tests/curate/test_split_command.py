@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import schema
 from lensjax.curate import metadata, split_command
@@ -249,12 +250,41 @@ def test_a_damaged_file_is_named(run, columns, write_root, tmp_path):
     assert code == 10 and "val/b.parquet" in error
 
 
+def test_a_folder_that_cannot_be_read_is_named(run, columns, write_root, tmp_path, monkeypatch):
+    root = write_root(tmp_path / "root", columns(), ("a/x.parquet", "b/deep/y.parquet"))
+    true = LocalFileSystem.ls
+
+    def ls(self, path, *args, **kwargs):
+        if str(path).endswith("/deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return true(self, path, *args, **kwargs)
+
+    monkeypatch.setattr(LocalFileSystem, "ls", ls)
+    code, _, error, _ = run(root)
+    assert code == 16 and "root/b/deep" in error and "cannot be read: Permission denied" in error
+    monkeypatch.setattr(metadata, "files_below", lambda filesystem, root: filesystem.find(root))
+    code, _, _, manifest = run(root)  # harm: half of the rows are not in the manifest
+    assert code == 0 and manifest.file.names == ("a/x.parquet",)
+
+
 def test_a_link_out_of_the_root_is_refused(run, columns, write_root, tmp_path):
     root = write_root(tmp_path / "root", columns())
     shutil.move(root / "val" / "b.parquet", tmp_path / "elsewhere.parquet")
     (root / "val" / "b.parquet").symlink_to(tmp_path / "elsewhere.parquet")
     code, _, error, _ = run(root)
     assert code == 17 and "val/b.parquet" in error
+
+
+def test_a_linked_folder_is_refused_and_not_left_out(
+    run, columns, write_root, tmp_path, monkeypatch
+):
+    root = write_root(tmp_path / "root", columns())
+    shutil.move(root / "val", tmp_path / "elsewhere")
+    (root / "val").symlink_to(tmp_path / "elsewhere")
+    code, _, error, _ = run(root)
+    assert code == 17 and "val" in error and "link to a folder" in error
+    monkeypatch.setattr(metadata, "_is_linked_folder", lambda filesystem, path: False)
+    assert len(run(root)[3]) == 533  # harm: a third of the rows is not in the manifest
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ from tests.gates.regimes import (  # noqa: E402
 )
 
 GATE = "core_lr_auc"
-SHIFT = 0.51  # sigmas of 4 pixels: the probe reads 0.70 at the protocol's minimum
+SHIFT = 0.48  # sigmas of 4 pixels: the probe reads 0.70 at the protocol's minimum
 ROWS = {150: (0.6, 0.7, 0.8, 0.9), 250: (0.55, 0.6, 0.65, 0.7), 500: (0.5, 0.54, 0.58, 0.62)}
 ROWS |= {1000: (0.44, 0.47, 0.5, 0.53), 2000: (0.38, 0.41, 0.44, 0.47)}
 ROWS |= {5000: (0.34, 0.36, 0.38, 0.4)}  # a class: shifts near the weakest

@@ -31,7 +31,9 @@ from lensjax.gates.statistics import (
 from tests.gates.regimes import LOST, REGIMES, core_case, covers_by_rows, drawn
 
 GATE = "core_lr_auc"
-SHIFT = 0.51  # sigmas of 4 pixels: at the protocol's minimum the probe reads 0.70
+# Sigmas of 4 pixels, so that the probe reads 0.70 at the protocol's minimum of rows: with one
+# strength of the penalty, as in the quick tests, and with the default's grid.
+SHIFT, OF_GRID = 0.51, 0.48
 
 
 def few_repeats(default: Protocol, **probes) -> Protocol:
@@ -96,7 +98,7 @@ def test_fewer_rows_let_the_same_shortcut_pass(quick: Protocol) -> None:
 @pytest.mark.proves("T2")
 def test_a_shortcut_of_0_70_fails_in_200_sets(whole: Protocol) -> None:
     """FAIL in at least 95 %, PASS in at most 0.5 %."""
-    entries = judged(whole, 200, SHIFT)
+    entries = judged(whole, 200, OF_GRID)
     assert np.mean([entry["value"] for entry in entries]) == pytest.approx(0.70, abs=0.01)
     assert verdicts(entries)["FAIL"] >= 190 and verdicts(entries)["PASS"] <= 1
 
@@ -130,9 +132,9 @@ def test_a_clean_set_passes_in_200(whole: Protocol) -> None:
 # -- intervals ------------------------------------------------------------------------------------
 
 
-def covered(name: str, sets: int, resamples: int) -> dict[str, float]:
+def covered(name: str, sets: int, resamples: int, seed: int = 17) -> dict[str, float]:
     """Share of the sets in which each interval holds the truth; `rows`: plain DeLong."""
-    regime, rng, held = REGIMES[name], np.random.default_rng(17), Counter[str]()
+    regime, rng, held = REGIMES[name], np.random.default_rng(seed), Counter[str]()
     told = {"confidence": 0.95, "resamples": resamples, "seed": 1}
     for _ in range(sets):
         labels, brick, scores, masked = drawn(regime, rng)
@@ -172,8 +174,9 @@ def test_rows_as_if_independent_cover_too_little(correlated: dict[str, float]) -
 @pytest.mark.proves("T5")
 @pytest.mark.parametrize("name", REGIMES)
 def test_intervals_hold_in_1000_sets(name: str) -> None:
-    """93 to 97 %, less or more by no more than the noise of 1,000 sets (0.7 %)."""
-    found = covered(name, 1000, 1000)
+    """93 to 97 %, less or more by no more than the noise of 1,000 sets (0.7 %). The sets are those
+    of benchmarks/gate_coverage.py."""
+    found = covered(name, 1000, 1000, seed=20260207)
     shares = [found[kind] for kind in ("auroc", "drop", "difference")]
     assert min(shares) >= 0.923 and max(shares) <= 0.977, found
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from lensjax import schema
 from lensjax.data.files import FileSource
-from lensjax.data.rows import STAMP_KINDS, Stamps, kind_codes, shorten, stamp_ids
+from lensjax.data.rows import BINS, STAMP_KINDS, Stamps, kind_codes, shorten, stamp_ids
 from lensjax.data.stampset import StampSet
 from lensjax.schema import ExitCode, LensjaxError
 
@@ -31,7 +31,8 @@ _CONTROL = STAMP_KINDS.index("control")
 class Rows:
     """n stamps, those of a split together, train first. `split` indexes schema.SPLITS, `kind`
     STAMP_KINDS ('' is a lensed arc), `host`, `brick` and `file` their lists of names; stamps of one
-    pair share `pair`. `numbers` has NUMBERS as the schema's dtypes."""
+    pair share `pair`. `numbers` has NUMBERS as the schema's dtypes, `bins` int8 psf_bin and
+    depth_bin."""
 
     label: np.ndarray  # int8 [n]
     kind: np.ndarray  # int8 [n]
@@ -43,6 +44,7 @@ class Rows:
     row: np.ndarray  # int32 [n], in the file
     stamp_id: np.ndarray  # bytes (UTF-8) [n]
     numbers: dict[str, np.ndarray]
+    bins: dict[str, np.ndarray]
     hosts: Sequence[str] | np.ndarray  # str, or UTF-8 bytes
     bricks: Sequence[str]
     files: Sequence[str]
@@ -69,17 +71,25 @@ class Rows:
         """bool [n]."""
         return self.split == schema.SPLITS.index(name)
 
+    def units(self) -> np.ndarray:
+        """int [n]: what was drawn from the sky as one, the brick; where it is unknown, the host."""
+        unnamed = np.array([not name for name in self.bricks] or [True])
+        return np.where(unnamed[self.brick], len(self.bricks) + self.host, self.brick)
+
     def keep(self, mask: np.ndarray) -> Rows:
         """The rows of `mask`, bool [n]."""
         if mask.all():
             return self
-        numbers = {name: column[mask] for name, column in self.numbers.items()}
+        numbers, bins = (
+            {name: column[mask] for name, column in columns.items()}
+            for columns in (self.numbers, self.bins)
+        )
         arrays = {
             field.name: getattr(self, field.name)[mask]
             for field in fields(self)
-            if field.name not in ("numbers", "hosts", "bricks", "files")
+            if field.name not in ("numbers", "bins", "hosts", "bricks", "files")
         }
-        return replace(self, numbers=numbers, **arrays)
+        return replace(self, numbers=numbers, bins=bins, **arrays)
 
 
 def of_sets(sets: Sets) -> Rows:
@@ -109,6 +119,7 @@ def of_sets(sets: Sets) -> Rows:
         row=table["source_row"],
         stamp_id=np.char.encode(table["stamp_id"], "utf-8"),
         numbers={name: table[name] for name in NUMBERS},
+        bins={name: table[name] for name in BINS},
         hosts=hosts,
         bricks=bricks,
         files=files,
@@ -137,6 +148,7 @@ def of_files(source: FileSource, stamps: Stamps) -> Rows:
         row=rows.row[index],
         stamp_id=stamp_ids(rows, stamps),
         numbers=numbers,
+        bins={name: column[index] for name, column in source.bins.items()},
         hosts=hosts,
         bricks=bricks,
         files=[shard.name for shard in rows.shards],

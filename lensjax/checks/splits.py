@@ -1,12 +1,14 @@
 """Are train, val and test different galaxies on different sky, in the proportions stated?
 
-Bricks, hosts, overlapping stamps, guard band, proportions, both classes in each. Cannot see a
-galaxy that was given another position: the duplicates check looks at its pixels.
+Bricks, hosts, overlapping stamps, guard band, proportions, exchanged folders, both classes and all
+strata in each. Cannot see a galaxy that was given another position: the duplicates check looks at
+its pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -16,6 +18,7 @@ from lensjax import schema
 from lensjax.checks.result import FIELDS_DISAGREE, Outcome
 from lensjax.checks.rows import Rows
 from lensjax.checks.sky import nearest_arcsec
+from lensjax.checks.strata import compare_strata
 from lensjax.data.stampset import Finding
 from lensjax.schema import ExitCode
 
@@ -31,9 +34,11 @@ def check_splits(
 ) -> Outcome:
     """ERROR (exit 11) for bricks or hosts in two splits, hosts of two splits closer than
     `limits['host_separation_arcsec']`, and stated `proportions` (of hosts) missed by more than
-    `limits['proportion_tolerance']`; ERROR (exit 10) for a split without both classes. Hosts of
+    `limits['proportion_tolerance']`; for a train of fewer hosts than val or test, unless
+    `proportions` ask for that; ERROR (exit 10) for a split without both classes. Hosts of
     two splits within `limits['guard_band_deg']` are an ERROR (exit 11) for simulated sets and
-    where `limits['guard_band_enforced']`, else one NOTE with their number."""
+    where `limits['guard_band_enforced']`, else one NOTE with their number. A NOTE for each stratum
+    that splits differ in (strata.compare_strata)."""
     findings = _classes(rows)
     group = rows.host.astype(np.int64) * len(schema.SPLITS) + rows.split
     _, first = np.unique(group, return_index=True)
@@ -48,6 +53,9 @@ def check_splits(
     blame = f" ({FIELDS_DISAGREE})" if simulated else ""
     findings += _proportions(measured, proportions, float(limits["proportion_tolerance"]), blame)
     shares = dict(zip(schema.SPLITS, measured.round(4).tolist(), strict=True))
+    findings += _exchanged(numbers, proportions)
+    strata, notes = compare_strata(rows)
+    findings += notes
     counts |= {
         "proportions": shares,
         "hosts": {name: len(hosts[name]) for name in schema.SPLITS},
@@ -56,6 +64,7 @@ def check_splits(
         "positives": {
             name: int((rows.label[rows.of_split(name)] == 1).sum()) for name in schema.SPLITS
         },
+        "strata": strata,
     }
     measured_text = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
     return Outcome(f"Hosts: {measured_text}.", tuple(findings), counts, not_proven=_unproven(rows))
@@ -71,14 +80,38 @@ def _unproven(rows: Rows) -> str:
 
 
 def _classes(rows: Rows) -> list[Finding]:
+    """One ERROR where nothing could be read at all, or for each split without stamps, or without
+    those of one class."""
+    if not len(rows):
+        return [_lacking("no split has a stamp that could be read")]
     findings = []
     for name in schema.SPLITS:
         labels = rows.label[rows.of_split(name)]
+        if not len(labels):
+            findings.append(_lacking(f"{name} has no stamp that could be read"))
+            continue
         for label, what in ((1, "positives"), (0, "negatives")):
             if not (labels == label).any():
-                findings.append(
-                    Finding("splits", "ERROR", f"{name} has 0 {what}", "", ExitCode.DATA_INVALID)
-                )
+                findings.append(_lacking(f"{name} has 0 {what}"))
+    return findings
+
+
+def _lacking(cause: str) -> Finding:
+    return Finding("splits", "ERROR", cause, "", ExitCode.DATA_INVALID)
+
+
+def _exchanged(hosts: np.ndarray, stated: Proportions) -> list[Finding]:
+    """One ERROR for each split of more `hosts` [3] than train, as exchanged folders have, of which
+    nothing else may tell; none where train has no host, or `stated` asks for more."""
+    findings = []
+    for k, name in enumerate(schema.SPLITS[1:], 1):
+        meant = stated is not None and stated[k] > stated[0]
+        if 0 < hosts[0] < hosts[k] and not meant:
+            cause = f"train is smaller than {name}: are they exchanged?"
+            numbers = f"{hosts[0]:.0f} hosts and {hosts[k]:.0f}"
+            remedy = "Exchange them, or state --config.data.proportions=(TRAIN, VAL, TEST)"
+            leak = _leak(f"{cause} ({numbers})", "")
+            findings.append(replace(leak, remedy=remedy))
     return findings
 
 
@@ -140,7 +173,7 @@ def _separations(
 def _proportions(
     measured: np.ndarray, stated: Proportions, tolerance: float, blame: str
 ) -> list[Finding]:
-    if stated is None:
+    if stated is None or not measured.any():  # of nothing there are no shares
         return []
     findings = []
     for name, share, target in zip(schema.SPLITS, measured, stated, strict=True):

@@ -57,7 +57,7 @@ def document(opened: Opened, looked: Looked, *, seed: int) -> dict[str, Any]:
             {"where": one.where, "causes": list(one.causes), "decoded": one.planes is not None}
             for one in looked.unusable
         ],
-        "strata": describe_strata.strata(scan.rows, opened.bins),
+        "strata": describe_strata.strata(scan.rows),
         "distributions": describe_strata.distributions(scan),
         "samples": {
             name: [_stamps(scan.rows, mine) for mine in index]

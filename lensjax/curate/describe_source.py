@@ -8,32 +8,26 @@ not kept, which main.py and phase0/run_all.py do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from lensjax import schema
 from lensjax.checks.run import scan_source
 from lensjax.checks.scan import Scan, scan_sets
 from lensjax.configuration import Config
 from lensjax.data import prepared
 from lensjax.data.files import FileSource
-from lensjax.data.rows import BINS
 from lensjax.data.source import Source
 from lensjax.data.stampset import StampSet
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What is described: its name for the reader, its `source` and `scan`; `bins`, int [n] of
-    psf_bin and depth_bin; and the `phase0` flags that name the same data."""
+    """What is described: its name for the reader, its `source` and `scan`, what
+    read it, and the `phase0` flags that name the same data."""
 
     title: str
     source: Source
     scan: Scan
-    bins: Mapping[str, np.ndarray]
     reader: str
     phase0: tuple[str, ...]
 
@@ -43,14 +37,11 @@ def open_data(config: Config, source: Source, phase0: tuple[str, ...]) -> Opened
     process is killed, DATA_INVALID or MISMATCH for a damaged prepared set."""
     if isinstance(source, FileSource):
         scan, _ = scan_source(source, workers=config.data.workers)
-        at = source.listing[0].starts()[scan.rows.file] + scan.rows.row
-        bins = {name: source.bins[name][at] for name in BINS}
-        return Opened(str(config.data.root), source, scan, bins, source.form.name, phase0)
+        return Opened(str(config.data.root), source, scan, source.form.name, phase0)
     sets, scan = _simulated(config, source)
-    ordered = [sets[name] for name in schema.SPLITS if name in sets]
-    bins = {name: np.concatenate([one.table[name] for one in ordered]) for name in BINS}
+    reader = next(iter(sets.values())).reader
     title = f"simulated set of {config.experiment}:{config.variant}, seed {config.data.seed}"
-    return Opened(title, source, scan, bins, ordered[0].reader, phase0)
+    return Opened(title, source, scan, reader, phase0)
 
 
 def _simulated(config: Config, source: Source) -> tuple[dict[str, StampSet], Scan]:

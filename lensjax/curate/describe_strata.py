@@ -3,14 +3,13 @@
 Not counts of files (`describe_counts`) and no judgement. A quantity is a number a stamp, NaN where
 there is none. Everything returned can be written as JSON.
 
-    >>> told = strata(rows, bins)
+    >>> told = strata(rows)
     >>> told["theta_e_arcsec"]["counts"]["train"]
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,14 @@ from lensjax import schema
 from lensjax.checks.measure import OUTSKIRTS_COLUMNS
 from lensjax.checks.rows import Rows
 from lensjax.checks.scan import Scan
+from lensjax.checks.strata import binned
 from lensjax.curate.differences import (
     chance_of_distance,
     chance_of_variation,
     distance,
     variation,
 )
+from lensjax.data.rows import BINS
 
 SNR_EDGES = (3.0, 5.0, 8.0, 12.0, 20.0, 30.0, 50.0)
 HISTOGRAM_BINS = 30
@@ -63,24 +64,18 @@ def groups(rows: Rows) -> dict[str, np.ndarray]:
     }
 
 
-def units(rows: Rows) -> np.ndarray:
-    """int [n]: what was drawn from the sky as one, the brick; where it is unknown, the host."""
-    unnamed = np.array([not name for name in rows.bricks] or [True])
-    return np.where(unnamed[rows.brick], len(rows.bricks) + rows.host, rows.brick)
-
-
 # -- strata ---------------------------------------------------------------------------------------
 
 
-def strata(rows: Rows, bins: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def strata(rows: Rows) -> dict[str, Any]:
     """Counts by stratum: of lenses by theta_E and by arc SNR, of stamps of each class by PSF bin
-    and depth bin (`bins`, int [n] each); and how far val and test are from train."""
+    and depth bin; and how far val and test are from train."""
     lens = rows.label == 1
     found = {
         "theta_e_arcsec": _binned(rows, "theta_e_arcsec", schema.THETA_E_BINS, lens),
         "arc_snr": _binned(rows, "arc_snr", SNR_EDGES, lens),
     }
-    both = np.stack([bins["psf_bin"], bins["depth_bin"]], axis=1)
+    both = np.stack([rows.bins[name] for name in BINS], axis=1)
     present, stratum = np.unique(both, axis=0, return_inverse=True)
     names = [_bin_name(rows, both, psf, depth) for psf, depth in present.tolist()]
     for name, label in CLASSES.items():
@@ -103,14 +98,9 @@ def _bin_name(rows: Rows, both: np.ndarray, psf: int, depth: int) -> str:
 
 
 def _binned(rows: Rows, name: str, edges: tuple[float, ...], mine: np.ndarray) -> dict[str, Any]:
-    """By the bins [edge, next edge); below, above (its end included in the last), unknown."""
-    values = rows.numbers[name].astype(np.float64)
-    stratum = np.searchsorted(edges, values, "right")
-    stratum[values == edges[-1]] = len(edges) - 1
-    stratum[np.isnan(values)] = len(edges) + 1
-    names = [f"below {edges[0]:g}"]
-    names += [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
-    return _stratified(rows, stratum, [*names, f"above {edges[-1]:g}", "unknown"], mine)
+    """By the bins of checks.strata.binned."""
+    stratum, names = binned(rows.numbers[name], edges)
+    return _stratified(rows, stratum, names, mine)
 
 
 def _stratified(
@@ -120,7 +110,7 @@ def _stratified(
     table = {
         split: np.bincount(stratum[among], minlength=len(names)) for split, among in members.items()
     }
-    unit = units(rows)
+    unit = rows.units()
     return {
         "strata": names,
         "counts": {split: counts.tolist() for split, counts in table.items()},
@@ -140,7 +130,7 @@ def _stratified(
 def distributions(scan: Scan) -> dict[str, Any]:
     """Of each quantity: the bins' `edges`, and of each split and class the counts in them, below
     and above them, quantiles, how many are unknown; and how far classes and splits differ."""
-    rows, unit = scan.rows, units(scan.rows)
+    rows, unit = scan.rows, scan.rows.units()
     members = groups(rows)
     found = {}
     for name, values in quantities(scan).items():

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from lensjax import schema
-from lensjax.checks import pairs
+from lensjax.checks import pairs, splits
 from lensjax.checks.pairs import check_pairs
 from lensjax.checks.scan import scan_sets
+from lensjax.data.stampset import StampSet
 
 pytestmark = pytest.mark.usefixtures("quick_intervals")
 
@@ -175,11 +176,98 @@ def test_proportions_are_printed_always_and_enforced_when_stated(sets, made):
 def test_missing_split_and_empty_data_are_refused(clean, made):
     summary = made.phase0({k: clean[k] for k in ("train", "test")}, proportions=None)
     assert summary.exit_code == 10
-    assert [f.message for f in errors(summary["splits"])] == [
-        "val has 0 positives",
-        "val has 0 negatives",
-    ]
-    assert made.phase0({}).exit_code == 10
+    told = [f.message for f in errors(summary["splits"])]
+    assert told == ["val has no stamp that could be read"]
+    nothing = made.phase0({})
+    assert nothing.exit_code == 10
+    told = [f.message for f in errors(nothing["splits"])]
+    assert told == ["no split has a stamp that could be read"]
+
+
+def test_a_split_of_one_class_is_refused(sets, made):
+    lookalikes = np.flatnonzero(sets["val"].table["negative_kind"] == "ring")
+    sets["val"] = made.subset(sets["val"], lookalikes)
+    summary = made.phase0(sets, proportions=None)
+    assert summary.exit_code == 10
+    assert [f.message for f in errors(summary["splits"])] == ["val has 0 positives"]
+
+
+def exchanged(sets):
+    """Train and test under each other's name, in rows and bricks that say nothing of it."""
+    for name in ("train", "test"):
+        sets[name].table["split"][:] = {"train": "test", "test": "train"}[name]
+    return {
+        "train": StampSet("train", sets["test"].table, sets["test"].stamps, "arrays"),
+        "val": sets["val"],
+        "test": StampSet("test", sets["train"].table, sets["train"].stamps, "arrays"),
+    }
+
+
+def test_exchanged_folders_are_told_by_their_size(sets, made):
+    """D12 where neither rows nor a manifest say which split is which."""
+    assert made.phase0(sets, proportions=None, simulated=False).all_passed
+    sets = exchanged(sets)
+    summary = made.phase0(sets, proportions=None, simulated=False)
+    assert summary.exit_code == 11
+    (found,) = errors(summary["splits"])
+    assert found.message == "train is smaller than test: are they exchanged? (30 hosts and 60)"
+    assert "Exchange them" in str(summary.error())
+    stated = made.phase0(sets, proportions=(0.5, 0.25, 0.25), simulated=False)
+    assert stated.exit_code == 11 and "stated 0.500" in str(stated.error())
+    assert made.phase0(sets, proportions=(0.25, 0.25, 0.5), simulated=False).all_passed  # meant
+
+
+def test_with_the_size_not_looked_at_exchanged_folders_pass(sets, made, monkeypatch):
+    monkeypatch.setattr(splits, "_exchanged", lambda hosts, stated: [])
+    assert made.phase0(exchanged(sets), proportions=None, simulated=False).all_passed
+
+
+def notes(summary):
+    return [f.message for f in summary["splits"].findings if f.severity == "NOTE"]
+
+
+def test_strata_of_each_split_are_counted(sets, made):
+    sets["val"].table["psf_bin"][:6] = 2
+    summary = made.phase0(sets, simulated=False)
+    strata = summary["splits"].counts["strata"]
+    assert strata["psf_bin"]["positives"]["2"] == {"train": 0, "val": 3, "test": 0}
+    assert strata["psf_bin"]["negatives"]["0"] == {"train": 60, "val": 27, "test": 30}
+    assert strata["depth_bin"]["negatives"] == {"0": {"train": 60, "val": 30, "test": 30}}
+    theta_e = {name: s.table["theta_e_arcsec"][s.table["label"] == 1] for name, s in sets.items()}
+    low, high = schema.THETA_E_BINS[2:4]
+    assert strata["theta_e_arcsec"]["positives"]["1 to 1.5"] == {
+        name: int(((x >= low) & (x < high)).sum()) for name, x in theta_e.items()
+    }
+    assert "negatives" not in strata["theta_e_arcsec"]
+    assert notes(summary) == []  # three lenses: chance
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("theta_e_arcsec", 0.9), ("psf_bin", 3), ("depth_bin", 3)]
+)
+def test_a_stratum_that_a_split_lacks_is_a_note(sets, made, column, value):
+    """Half of train and of val, none of test."""
+    for name in ("train", "val"):
+        lenses = np.flatnonzero(sets[name].table["label"] == 1)
+        sets[name].table[column][lenses[::2]] = value
+    summary = made.phase0(sets)
+    assert summary.all_passed
+    found = [text for text in notes(summary) if "test has none" in text]
+    stratum = "0.75 to 1" if value == 0.9 else "3"
+    expected = f"positives of {column}, stratum {stratum}: test has none "
+    assert found == [expected + "(train 24 of 48, val 12 of 24, test 0 of 24)"]
+
+
+def test_a_share_of_a_stratum_that_differs_strongly_is_a_note(sets, made):
+    """By more than 0.10 and 4 standard errors of as many draws as bricks."""
+    sets["train"].table["psf_bin"][:8] = 1
+    sets["val"].table["psf_bin"][:] = 1
+    sets["test"].table["psf_bin"][:12] = 1
+    summary = made.phase0(sets)
+    assert summary.all_passed
+    told = notes(summary)
+    assert any("psf_bin, stratum 1: the share in val differs from that in train" in x for x in told)
+    assert not any("in test" in x for x in told)
 
 
 def test_rows_without_a_brick_prove_nothing(sets, made):

@@ -248,10 +248,10 @@ def _check_use(config: Config) -> None:
     source = config.data.source
     if source != SIMULATED and not config.data.root:
         usage(f"data.source={source} needs data.root", remedy="--config.data.root=DIR")
-    if config.data.manifest and source != "parquet":
+    if config.data.manifest and source == SIMULATED:
         usage(
-            f"data.manifest is for data.source=parquet, not for {source}",
-            remedy="Name the root of the Parquet files with --config.data.root=DIR",
+            "data.manifest is of the files of a data root, and no root is given",
+            remedy="Name it with --config.data.root=DIR",
         )
     _check_catalogue_stamps(config)
     if config.data.reader != "auto":

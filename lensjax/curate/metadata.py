@@ -22,7 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import schema
 from lensjax.curate.table import SUFFIXES, MetadataTable
-from lensjax.data import index
+from lensjax.data import hdf5, index
 from lensjax.data.bricks import brick_names
 from lensjax.data.columns import canonical
 from lensjax.data.files import bin_edges
@@ -162,6 +162,9 @@ class _AnyFolders(ParquetFormat):
                 what = "is a link to a folder, which is not followed"
                 findings.append(finding(what, name, code=ExitCode.REFUSED_INPUT))
                 continue
+            if name.endswith(hdf5.SUFFIXES):
+                what = "an HDF5 file: give a table of its rows (ra, dec, source_file, source_row)"
+                findings.append(finding(what, name))
             if posixpath.basename(name) != index.FILE and not name.endswith(".parquet"):
                 continue
             try:

@@ -42,6 +42,7 @@ class MetadataTable:
     """
 
     name: ClassVar[str] = "table"
+    endings: ClassVar[tuple[str, ...]] = SUFFIXES
 
     def __init__(self, filesystem: fsspec.AbstractFileSystem, path: str):
         self._name = posixpath.basename(path)
@@ -100,6 +101,7 @@ class MetadataTable:
 
     def files(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[str]:
         """The table."""
+        del filesystem
         return [shard.path]
 
     def pieces(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[range]:

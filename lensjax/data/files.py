@@ -15,7 +15,8 @@ import hashlib
 import logging
 import os
 import posixpath
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ class FileSource:
         """Path in the filesystem, by name relative to the root, of every file that may be read.
         Raises LensjaxError as files_below."""
         if self.manifest is not None:
-            return {name: f"{self.root}/{name}" for name in self.manifest.file.names}
+            return dict(sorted(self._files_of(self.manifest).items()))
         found = {}
         for split in self.splits():
             folder = f"{self.root}/{split}"
@@ -98,6 +99,15 @@ class FileSource:
                 for path in files_below(self.filesystem, folder):
                     found[path[len(self.root) :].lstrip("/")] = path
         return dict(sorted(found.items()))
+
+    def _files_of(self, manifest: SplitManifest) -> dict[str, str]:
+        """The files that the manifest names, and those that they are an index of."""
+        found = {name: f"{self.root}/{name}" for name in manifest.file.names}
+        for shard in self._of_manifest[0]:
+            if shard.name in found:
+                for path in self.form.files(self.filesystem, shard):
+                    found[path[len(self.root) :].lstrip("/")] = path
+        return found
 
     def unhashed(self) -> list[str]:
         """Paths of the files whose content was never hashed, or changed since."""
@@ -151,23 +161,33 @@ class FileSource:
     def _shards(self) -> tuple[list[Shard], list[Finding]]:
         """The sound shards, and what is wrong with others: those of the folders of the splits, or
         those that the manifest names, where one more or one less is another data root (exit 12)."""
-        shards, findings = [], []
-        folders = {posixpath.dirname(name) for name in self.files} if self.manifest else None
-        for folder in self.splits() if folders is None else sorted(folders):
-            listed, found = self.form.list_split(self.filesystem, self.root, folder)
-            shards, findings = shards + listed, findings + found
         if self.manifest is None:
-            return shards, findings
-        findings = [one for one in findings if one.where in self.files]
-        there = {one.where for one in findings} | {shard.name for shard in shards}
+            return self._listed(self.splits())
+        shards, findings = self._of_manifest
+        named = set(self.manifest.file.names)
+        findings = [one for one in findings if _file_of(one) in named]
+        there = {_file_of(one) for one in findings} | {shard.name for shard in shards}
         for names, what in (
-            (sorted(set(self.files) - there), "missing: the split manifest names it"),
-            (sorted(there - set(self.files)), "not in the split manifest"),
+            (sorted(named - there), "missing: the split manifest names it"),
+            (sorted(there - named), "not in the split manifest"),
         ):
             findings += [
                 finding(what, name, check="labels", code=ExitCode.MISMATCH) for name in names
             ]
-        return [shard for shard in shards if shard.name in self.files], findings
+        return [shard for shard in shards if shard.name in named], findings
+
+    @functools.cached_property
+    def _of_manifest(self) -> tuple[list[Shard], list[Finding]]:
+        """The shards in the folders that the manifest names, and what is wrong there."""
+        assert self.manifest is not None
+        return self._listed(sorted({posixpath.dirname(name) for name in self.manifest.file.names}))
+
+    def _listed(self, folders: Sequence[str]) -> tuple[list[Shard], list[Finding]]:
+        shards, findings = [], []
+        for folder in folders:
+            listed, found = self.form.list_split(self.filesystem, self.root, folder)
+            shards, findings = shards + listed, findings + found
+        return shards, findings
 
     def _splits_of(self, rows: FileRows) -> list[Finding]:
         """Put the rows into the splits of the manifest; what differs from it."""
@@ -321,6 +341,11 @@ def bin_edges(numbers: Mapping[str, np.ndarray], rows: FileRows) -> dict[str, np
         values = values[np.isfinite(values)]
         edges[name] = quartile_edges(values) if len(values) else np.zeros(3)
     return edges
+
+
+def _file_of(one: Finding) -> str:
+    """The file that a finding is of: where it is says the row, too."""
+    return re.sub(r" row \d+[^/]*$", "", one.where)
 
 
 def _report(one: Finding, findings: list[Finding] | None) -> None:

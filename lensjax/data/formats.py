@@ -80,12 +80,18 @@ class Format(Protocol):
     """A file format. Objects are small and can be pickled: worker processes are given them."""
 
     name: ClassVar[str]  # what `data.source` calls it
+    endings: ClassVar[tuple[str, ...]]  # of the names of its shards
 
     def list_split(
         self, filesystem: fsspec.AbstractFileSystem, root: str, split: str
     ) -> tuple[list[Shard], list[Finding]]:
-        """The sound shards of a split, sorted by name, and what is wrong with the others and with
-        the folder. Never raises for bad data; a folder that cannot be listed is RESOURCE."""
+        """The sound shards of a split, or of any other folder below `root` ("": `root` itself),
+        sorted by name, and what is wrong with the others and with the folder. Never raises for
+        bad data; LensjaxError (RESOURCE) for a folder that cannot be listed."""
+        ...
+
+    def files(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[str]:
+        """Paths of the files that the shard's stamps are in, and of its own."""
         ...
 
     def metadata(

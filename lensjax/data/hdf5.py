@@ -67,6 +67,7 @@ class Hdf5Format:
 
     told: Told
     name: ClassVar[str] = "hdf5"
+    endings: ClassVar[tuple[str, ...]] = SUFFIXES
 
     def list_split(
         self, filesystem: fsspec.AbstractFileSystem, root: str, split: str

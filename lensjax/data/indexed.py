@@ -42,6 +42,7 @@ class IndexedFormat:
 
     told: Told
     name: ClassVar[str] = ""
+    endings: ClassVar[tuple[str, ...]] = (FILE,)
 
     def parts(self, file: str) -> tuple[str, ...]:
         """The files that the index's word `file` stands for."""
@@ -62,7 +63,7 @@ class IndexedFormat:
         if not filesystem.isdir(posixpath.join(root, split)):
             what = f"no folder {split}, expected {', '.join(schema.SPLITS)}"
             return [], [finding(what, root)]
-        name = f"{split}/{FILE}"
+        name = posixpath.join(split, FILE)
         path = posixpath.join(root, name)
         if not filesystem.exists(path):
             return [], [finding(f"no {FILE}, the index of the stamps", name)]
@@ -84,7 +85,7 @@ class IndexedFormat:
         found = {shard.path}
         for part in sorted({part for word in words for part in self.parts(word)}):
             try:
-                path = inside(filesystem, root, f"{shard.split}/{part}")
+                path = inside(filesystem, root, posixpath.join(shard.split, part))
             except LensjaxError:
                 continue  # its rows say so
             if filesystem.isfile(path):
@@ -146,7 +147,7 @@ class IndexedFormat:
         @functools.lru_cache(maxsize=_OPEN_FILES)
         def attempt(part: str) -> Any:
             try:
-                path = inside(filesystem, _root(shard), f"{shard.split}/{part}")
+                path = inside(filesystem, _root(shard), posixpath.join(shard.split, part))
                 return self.opened(Bytes(filesystem, path))
             except LensjaxError as error:
                 return error

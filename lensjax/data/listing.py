@@ -31,7 +31,7 @@ def files_below(filesystem: fsspec.AbstractFileSystem, folder: str) -> list[str]
             its stamps would be missing without a word.
     """
     if not isinstance(filesystem, LocalFileSystem):
-        return filesystem.find(folder)  # a store has keys, and no folders that could be closed
+        return sorted(filesystem.find(folder))  # a store has keys: no folder of it is closed
     found: list[str] = []
     folders = [folder]
     while folders:

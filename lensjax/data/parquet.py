@@ -52,12 +52,18 @@ class ParquetFormat:
     """Format of *.parquet files."""
 
     name: ClassVar[str] = "parquet"
+    endings: ClassVar[tuple[str, ...]] = parquet_files.SUFFIXES
 
     def list_split(
         self, filesystem: fsspec.AbstractFileSystem, root: str, split: str
     ) -> tuple[list[Shard], list[Finding]]:
         """As Format.list_split."""
         return parquet_files.list_split(filesystem, root, split)
+
+    def files(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[str]:
+        """The file itself."""
+        del filesystem
+        return [shard.path]
 
     def metadata(
         self, filesystem: fsspec.AbstractFileSystem, shard: Shard

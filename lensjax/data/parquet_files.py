@@ -37,6 +37,7 @@ from lensjax.data.rows import BAND_SET
 from lensjax.data.stampset import Finding
 from lensjax.schema import ExitCode, LensjaxError
 
+SUFFIXES = (".parquet",)
 STAMP_COLUMNS = ("stamp_npz", "ctrl_stamp_npz")  # the stamp, and its control
 PSF_COLUMNS = ("psf_fwhm_arcsec", "psf_fwhm_used_r")  # either; the first that is there
 DEPTH_COLUMN = "psfdepth_r"
@@ -57,7 +58,7 @@ def list_split(
         filesystem,
         root,
         split,
-        (".parquet",),
+        SUFFIXES,
         lambda path, name: _inspect(filesystem, path, name, split),
     )
 

@@ -159,9 +159,18 @@ def _open_files(name: str, data: Any) -> Source:
                 ExitCode.USAGE, "no such file", data.manifest, "Check --config.data.manifest"
             )
         manifest = read(data.manifest)
+    form = format_of(name, data)
+    other = [x for x in manifest.file.names if not x.endswith(form.endings)] if manifest else []
+    if other:
+        raise LensjaxError(
+            ExitCode.USAGE,
+            f"is of {schema.printable(other[0])}, which data.source={name} does not read",
+            f"--config.data.manifest={data.manifest}",
+            "Give the --config.data.source that reads all files of the manifest",
+        )
     return FileSource(
         str(data.root),
-        format_of(name, data),
+        form,
         Path(data.cache_dir).expanduser(),
         manifest=manifest,
     )

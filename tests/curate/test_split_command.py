@@ -15,10 +15,12 @@ from lensjax import schema
 from lensjax.curate import metadata, split_command
 from lensjax.curate.command import main
 from lensjax.data.files import FileSource
+from lensjax.data.folders import NpyFormat
 from lensjax.data.manifest import manifest_mask
 from lensjax.data.parquet import ParquetFormat
 from lensjax.data.rows import stamp_table, stamps_of
 from lensjax.data.split_manifest import read
+from lensjax.data.told import Told
 from lensjax.schema import LensjaxError
 
 pytestmark = pytest.mark.usefixtures("fewer_groups")
@@ -179,6 +181,17 @@ def test_folders_of_stamps_are_read_by_their_index(run, columns, tmp_path):
     code, _, error, manifest = run(tmp_path / "root")
     assert code == 0, error
     assert manifest.file.names == ("test/stamps.csv", "train/stamps.csv", "val/stamps.csv")
+    form = NpyFormat(Told(unit="nanomaggy", pixel_scale_arcsec=0.262, bands="grz"))
+    source = FileSource(str(tmp_path / "root"), form, tmp_path / "cache", manifest=manifest)
+    rows, findings = source.listing
+    assert [one for one in findings if one.severity == "ERROR"] == []
+    np.testing.assert_array_equal(rows.split, manifest.split)
+    shutil.move(tmp_path / "root" / "train" / "stamps.csv", tmp_path / "root" / "stamps.csv")
+    code, _, _, manifest = run(tmp_path / "root")
+    assert code == 0 and manifest.file.names == ("stamps.csv", "test/stamps.csv", "val/stamps.csv")
+    (tmp_path / "root" / "more.h5").touch()
+    code, _, error, _ = run(tmp_path / "root")
+    assert code == 10 and "more.h5: an HDF5 file: give a table of its rows" in error
 
 
 def test_no_stamp_is_read(run, columns, write_root, tmp_path, monkeypatch):

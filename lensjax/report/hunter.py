@@ -219,5 +219,5 @@ def _with_chance(told: Part) -> Html:
     null = told.get("null")
     if not isinstance(null, dict):
         return stacked(told)
-    chance = f"chance {interval(null.get('ci'))}, p\u00a0{number(null.get('p'))}"
+    chance = f"chance {interval(null.get('ci'))}, p {number(null.get('p'))}"
     return join([stacked(told), tag("span", chance, class_="asks")])

@@ -296,3 +296,8 @@ def test_every_gate_that_is_not_passed_is_listed(copied, undrawn):
     assert "survey (reported): FAIL" in page.sections["gates"]
     told = "core_lr_auc (required): INCONCLUSIVE, with a warning, fewer than 60 bricks"
     assert told in page.sections["gates"]
+
+
+def test_no_escape_of_a_control_character_stands_on_the_page(complete_run):
+    """What lensjax itself writes needs none."""
+    assert re.findall(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}", (complete_run / "report.html").read_text()) == []

@@ -300,4 +300,5 @@ def test_every_gate_that_is_not_passed_is_listed(copied, undrawn):
 
 def test_no_escape_of_a_control_character_stands_on_the_page(complete_run):
     """What lensjax itself writes needs none."""
-    assert re.findall(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}", (complete_run / "report.html").read_text()) == []
+    page = (complete_run / "report.html").read_text()
+    assert re.findall(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}", page) == []

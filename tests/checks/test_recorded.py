@@ -33,8 +33,9 @@ def vouch(source: FileSource, **changes) -> None:
 
 @pytest.fixture
 def root(made, tmp_path, open_root) -> Path:
-    """8 pairs a split in 4 files each, with their record."""
-    sets = {name: made.set(name, 8, 0, 3) for name in schema.SPLITS}
+    """16, 8 and 8 pairs in 4 files a split, with their record."""
+    sizes = zip(schema.SPLITS, (16, 8, 8), strict=True)
+    sets = {name: made.set(name, size, 0, 3) for name, size in sizes}
     root = made.write_root(tmp_path / "data", sets, files=4)
     vouch(open_root(root))
     return root

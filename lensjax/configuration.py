@@ -62,6 +62,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "optimizer.clip_norm": (0, math.inf),
     "optimizer.label_smoothing": (0, 1),
     "optimizer.ema_decay": (0, 1),
+    "divergence.factor": (1, 1e4),
+    "divergence.steps": (1, 10_000),
     "checkpoint.every_steps": (1, math.inf),
 }
 WORDS: dict[str, tuple[str, ...]] = {

@@ -33,6 +33,7 @@ def train(
     state, meta = init_state(trainer.model, trainer.recipe), loop.new_meta()
     if latest is not None:
         state, meta = checkpoints.restore(latest, state)
+        loop.require_position(state, meta)
         log.info("resuming at step %d, in epoch %d", meta["step"], meta["epoch"] + 1)
     meta = {**meta, "debug": meta.get("debug", False) or job.debug}
     if trainer.plan.is_over(meta):
@@ -104,6 +105,8 @@ def _train(
             meta,
             plan=trainer.plan,
             train_step=trainer.train_step,
+            examine=trainer.examine,
+            limit=trainer.limit,
             predict=trainer.predict,
             feed=feed,
             val_inputs=inputs,
@@ -113,4 +116,5 @@ def _train(
             heartbeat=heartbeat,
             stop=stop,
             before_epoch=watch.look,
+            folder=job.workdir.path,
         )

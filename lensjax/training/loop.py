@@ -7,10 +7,12 @@ history) is `meta`, saved with them, so that a run continued is the run uninterr
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,13 +26,14 @@ from lensjax.runs.heartbeat import Heartbeat
 from lensjax.runs.metrics import MetricsLog
 from lensjax.runs.signals import StopRequest
 from lensjax.schema import ExitCode, LensjaxError
-from lensjax.training import flags
+from lensjax.training import divergence, flags, non_finite
 from lensjax.training.feed import Predictor, TrainFeed, binary_loss
-from lensjax.training.step import State, TrainStep, evaluated_variables, learning_rate
+from lensjax.training.step import Examine, State, TrainStep, evaluated_variables, learning_rate
 
 log = logging.getLogger(__name__)
 PROBE_STAMPS = 2_000  # training stamps of train_auroc, unaugmented
-FINITE_EVERY = 20  # steps between looks at the step's own finiteness flag
+FINITE_EVERY = 20  # steps between looks at the step's own finiteness flag, and at its loss
+Blame = Callable[[State, int], LensjaxError]
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,31 @@ def new_meta() -> dict[str, Any]:
     }
 
 
+def require_position(state: State, meta: dict[str, Any]) -> None:
+    """A restored state goes on at its own step or not at all: from row 0 it would see rows twice.
+
+    Raises:
+        LensjaxError: exit 14 if `meta` lacks what `new_meta` has, or is of another step.
+    """
+    missing = sorted(new_meta().keys() - meta.keys())
+    if missing or meta["step"] != int(state["step"]):
+        told = f"lacks {', '.join(missing)}" if missing else f"is that of step {meta['step']}"
+        raise LensjaxError(
+            ExitCode.NO_CHECKPOINT,
+            f"the checkpoint cannot be trusted: its position in the data {told}",
+            where=f"step {int(state['step'])}",
+            remedy="Run again from an earlier step, or start over with --fresh",
+        )
+
+
 def train(
     state: State,
     meta: dict[str, Any],
     *,
     plan: Plan,
     train_step: TrainStep,
+    examine: Examine,
+    limit: divergence.Limit,
     predict: Predictor,
     feed: TrainFeed,
     val_inputs: np.ndarray,
@@ -101,18 +123,23 @@ def train(
     heartbeat: Heartbeat,
     stop: StopRequest,
     before_epoch: Callable[[], None],
+    folder: Path,
 ) -> dict[str, Any]:
     """Train from `state` at `meta["step"]` to the end of the plan or of patience; returns the meta.
 
     `before_epoch` is called before every epoch but the first of this start, after the save.
+    `folder` takes the batch of a step that was refused.
 
     Raises:
-        LensjaxError: exit 15 at a non-finite loss, gradient, parameter or logit (the last good
-            step stays), exit 75 when asked to stop (saved at the step boundary).
+        LensjaxError: exit 15 at a non-finite loss, gradient, parameter or logit and when training
+            diverges (the last good step stays), exit 75 when asked to stop (saved at the step
+            boundary).
     """
     n, total, ends = len(feed), plan.total(len(feed)), plan.epoch_ends(len(feed))
     probe_inputs, probe_labels = feed.probe(PROBE_STAMPS)
     step, meta = meta["step"], {**meta, "planned": max(meta["planned"], plan.epochs)}
+    blame = functools.partial(_blame, plan=plan, examine=examine, feed=feed, folder=folder)
+    course = divergence.Course.at(jax.device_get(state["sums"]))
     metrics.write(meta["history"])
     clock = _Clock(step)
     with progress_bar(total=total, initial=step, desc="train", unit="step") as bar:
@@ -125,7 +152,10 @@ def train(
             at_end = step >= ends[meta["epoch"]]
             saves = at_end or step % plan.checkpoint_steps == 0 or stop.requested
             if saves or step % FINITE_EVERY == 0:
-                _raise_if_not_finite(state, feed)
+                _raise_if_not_finite(state, blame)
+                course = course.after(jax.device_get(state["sums"]), limit)
+                if course.diverged(limit):
+                    raise divergence.error(course, limit, step)
             if at_end:
                 heartbeat.beat(step=step, epoch=meta["epoch"], stage="validate", force=True)
                 speed = clock.stamps_per_second(step, plan.batch_size)
@@ -152,7 +182,8 @@ def train(
                 _say(record, plan.epochs)
                 meta = _after_epoch(meta, record)
                 state = {**state, "sums": _zeroed(state["sums"])}
-                _save(checkpoints, state, meta, record["val_auroc"], feed)
+                course = course.epoch_ended()
+                _save(checkpoints, state, meta, record["val_auroc"], blame)
                 metrics.write(meta["history"])
                 if not plan.is_over(meta):
                     before_epoch()
@@ -160,7 +191,7 @@ def train(
             elif saves:
                 meta["step"] = step
                 with clock.stopped():
-                    _save(checkpoints, state, meta, None, feed)
+                    _save(checkpoints, state, meta, None, blame)
             checkpoints.check()
             if saves and stop.requested:
                 checkpoints.wait()
@@ -183,10 +214,10 @@ def _save(
     state: State,
     meta: dict[str, Any],
     metric: float | None,
-    feed: TrainFeed,
+    blame: Blame,
 ) -> None:
     """Save, unless an update was refused: the values are finite, but resumed it stops for ever."""
-    _raise_if_not_finite(state, feed)
+    _raise_if_not_finite(state, blame)
     checkpoints.save(meta["step"], state, meta, metric=metric)
 
 
@@ -208,16 +239,17 @@ def _after_epoch(meta: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def _raise_if_not_finite(state: State, feed: TrainFeed) -> None:
+def _raise_if_not_finite(state: State, blame: Blame) -> None:
     bad = int(state["bad_step"])  # waits for the step to be done
     if bad >= 0:
-        stamps = ", ".join(feed.stamp_ids(bad)[:5])
-        raise LensjaxError(
-            ExitCode.NON_FINITE,
-            "loss, gradient or parameter is not finite; the update was not applied",
-            where=f"step {bad}, batch of {stamps}, ...",
-            remedy=f"{flags.NOT_FINITE}; the last good step is kept",
-        )
+        raise blame(state, bad)
+
+
+def _blame(
+    state: State, bad: int, *, plan: Plan, examine: Examine, feed: TrainFeed, folder: Path
+) -> LensjaxError:
+    rate = plan.rate(bad, len(feed))
+    return non_finite.refused(state, bad, examine=examine, feed=feed, rate=rate, folder=folder)
 
 
 def _raise_if_logits_not_finite(logits: dict[str, np.ndarray], where: str) -> None:

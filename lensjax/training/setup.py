@@ -14,9 +14,10 @@ from jax.sharding import Mesh
 from lensjax.configuration import Config
 from lensjax.training import model as resnet
 from lensjax.training.augment import mask_schedule
+from lensjax.training.divergence import Limit
 from lensjax.training.feed import Predictor, data_mesh
 from lensjax.training.loop import Plan
-from lensjax.training.step import Recipe, TrainStep, make_train_step
+from lensjax.training.step import Examine, Recipe, TrainStep, make_examine, make_train_step
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
@@ -42,6 +43,8 @@ class Trainer:
     plan: Plan
     model: resnet.ResNet18
     train_step: TrainStep
+    examine: Examine
+    limit: Limit
     predict: Predictor
 
 
@@ -82,5 +85,13 @@ def make_trainer(config: Config) -> Trainer:
         final=config.optimizer.final_learning_rate,
         warmup_fraction=config.optimizer.warmup_fraction,
     )
-    mesh = data_mesh(config.batch_size)
-    return Trainer(mesh, recipe, plan, model, make_train_step(model, recipe), Predictor(model))
+    return Trainer(
+        mesh=data_mesh(config.batch_size),
+        recipe=recipe,
+        plan=plan,
+        model=model,
+        train_step=make_train_step(model, recipe),
+        examine=make_examine(model, recipe),
+        limit=Limit(config.divergence.factor, config.divergence.steps),
+        predict=Predictor(model),
+    )

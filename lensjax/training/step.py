@@ -29,6 +29,8 @@ State = dict[str, Any]
 Source = dict[str, jax.Array]
 Batch = dict[str, jax.Array]
 TrainStep = Callable[[State, Source, Batch], tuple[State, jax.Array]]
+Examine = Callable[[State, Source, Batch], dict[str, Any]]
+Update = Callable[[State, jax.Array, jax.Array, jax.Array], tuple[State, jax.Array, Any]]
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,35 @@ def make_train_step(model: resnet.ResNet18, recipe: Recipe) -> TrainStep:
         int32 [n] (row of the pair's other member, -1 where there is none).
     batch: `rows` int32 [b], `epochs` int32 [b], `learning_rate` and `augment` (0 or 1) float32.
     """
+    update = _make_update(model, recipe)
+
+    def train_step(state: State, source: Source, batch: Batch) -> tuple[State, jax.Array]:
+        inputs, labels = augmented(recipe, source, batch)
+        new, loss, _ = update(state, inputs, labels, batch["learning_rate"])
+        return _guarded(state, new), loss
+
+    return jax.jit(train_step, donate_argnums=0)
+
+
+def make_examine(model: resnet.ResNet18, recipe: Recipe) -> Examine:
+    """`examine(state, source, batch)`: all that the step makes of them, unguarded, the state kept.
+
+    For the step that was refused: called once, after the fact, so that looking costs the steps
+    nothing. Gives `inputs` float32 [b, 64, 64, 3] and `labels` float32 [b] as the model saw them,
+    `loss`, `gradient` (as the parameters) and `new` (the state that was refused).
+    """
+    update = _make_update(model, recipe)
+
+    def examine(state: State, source: Source, batch: Batch) -> dict[str, Any]:
+        inputs, labels = augmented(recipe, source, batch)
+        new, loss, grads = update(state, inputs, labels, batch["learning_rate"])
+        return {"inputs": inputs, "labels": labels, "loss": loss, "gradient": grads, "new": new}
+
+    return jax.jit(examine)
+
+
+def _make_update(model: resnet.ResNet18, recipe: Recipe) -> Update:
+    """`update(state, inputs, labels, rate) -> (new state, loss, gradient)`, unguarded."""
     optimizer = make_optimizer(recipe)
 
     def loss_of(params, batch_stats, inputs, labels):
@@ -155,8 +186,7 @@ def make_train_step(model: resnet.ResNet18, recipe: Recipe) -> TrainStep:
         targets = smoothed(labels, recipe.label_smoothing)
         return optax.sigmoid_binary_cross_entropy(logits, targets).mean(), moved
 
-    def train_step(state: State, source: Source, batch: Batch) -> tuple[State, jax.Array]:
-        inputs, labels = augmented(recipe, source, batch)
+    def update(state: State, inputs: jax.Array, labels: jax.Array, rate: jax.Array):
         params = state["params"]
         (loss, batch_stats), grads = jax.value_and_grad(loss_of, has_aux=True)(
             params, state["batch_stats"], inputs, labels
@@ -164,7 +194,7 @@ def make_train_step(model: resnet.ResNet18, recipe: Recipe) -> TrainStep:
         grad_norm = optax.tree.norm(grads)
         opt_state = resnet.restored(optimizer.init(params), state["opt_state"])
         updates, opt_state = optimizer.update(grads, opt_state, params)
-        params = jax.tree.map(lambda p, u: p - batch["learning_rate"] * u, params, updates)
+        params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
         new = {
             **state,
             "step": state["step"] + 1,
@@ -175,9 +205,9 @@ def make_train_step(model: resnet.ResNet18, recipe: Recipe) -> TrainStep:
         }
         if recipe.ema_decay:
             new["ema"] = _moved(state["ema"], new, recipe.ema_decay)
-        return _guarded(state, new), loss
+        return new, loss, grads
 
-    return jax.jit(train_step, donate_argnums=0)
+    return update
 
 
 def smoothed(labels: jax.Array, amount: float) -> jax.Array:

@@ -8,6 +8,7 @@ from lensjax import schema
 from lensjax.data.manifest import manifest_mask
 from lensjax.data.stampset import StampSet, build_table, canonical
 from lensjax.training import model as resnet
+from lensjax.training.divergence import Limit
 from lensjax.training.feed import Predictor, TrainFeed, data_mesh, model_inputs, replicated
 from lensjax.training.loop import Plan
 from lensjax.training.step import Recipe, init_state, make_train_step
@@ -105,6 +106,14 @@ def make_recipe(**changes):
     return Recipe(**values | changes)
 
 
+def not_finite(state, source, batch):
+    """What `make_examine` gives of a batch whose loss is NaN."""
+    rows = np.asarray(batch["rows"])
+    inputs, labels = np.asarray(source["inputs"])[rows], np.asarray(source["labels"])[rows]
+    made = {"inputs": inputs, "labels": labels.astype(np.float32), "loss": np.float32(np.nan)}
+    return {**made, "gradient": state["params"], "new": state}
+
+
 class Bench:
     """A model, its step and its data, compiled once for all tests."""
 
@@ -112,6 +121,8 @@ class Bench:
         self.recipe = make_recipe()
         self.model = resnet.ResNet18(4, 3.0, "patches", stages=(1, 1, 1, 1))  # half to compile
         self.train_step = make_train_step(self.model, self.recipe)
+        self.examine = not_finite  # the real one compiles as long as the step: test_numerics has it
+        self.limit = Limit(10.0, 60)
         self.predict = Predictor(self.model)
         self.mesh = data_mesh(BATCH)
         mask = manifest_mask(train_set.table, "unpaired", 42)

@@ -1,6 +1,9 @@
 """A run interrupted and continued is the run uninterrupted; best, patience and stopping."""
 
+import errno
 import json
+import math
+import time
 from types import SimpleNamespace
 
 import jax
@@ -14,6 +17,7 @@ from lensjax.runs.heartbeat import Heartbeat
 from lensjax.runs.metrics import MetricsLog
 from lensjax.schema import ExitCode, LensjaxError
 from lensjax.training import loop
+from lensjax.training.divergence import Limit
 from lensjax.training.feed import replicated
 
 from .conftest import same
@@ -43,6 +47,7 @@ def train(
     *,
     stop_at=None,
     train_step=None,
+    limit=None,
     predict=None,
     state=None,
     before_epoch=lambda: None,
@@ -56,6 +61,7 @@ def train(
         latest = checkpoints.latest()
         if latest is not None:
             state, meta = checkpoints.restore(latest, state, replicated(bench.mesh))
+            loop.require_position(state, meta)
         stop = Stop(folder / "heartbeat.json", stop_at)
         with MetricsLog(folder / "metrics.jsonl", folder / "tensorboard") as metrics:
             return loop.train(
@@ -63,6 +69,8 @@ def train(
                 meta,
                 plan=bench.plan(**plan),
                 train_step=train_step or bench.train_step,
+                examine=bench.examine,
+                limit=limit or bench.limit,
                 predict=predict or bench.predict,
                 feed=bench.feed,
                 val_inputs=bench.val_inputs,
@@ -72,6 +80,7 @@ def train(
                 heartbeat=stop,
                 stop=stop,
                 before_epoch=before_epoch,
+                folder=folder,
             )
     finally:
         checkpoints.close()
@@ -114,6 +123,7 @@ def test_metrics_have_a_line_an_epoch_with_every_key(bench, whole):
     assert best == lines[meta["best_epoch"] - 1]["step"]
 
 
+@pytest.mark.proves("K13")
 @pytest.mark.parametrize("at", [2, 3, 5])  # in an epoch, at its end, in the next
 def test_interrupted_and_continued_is_uninterrupted_bit_for_bit(bench, whole, tmp_path, at):
     folder = tmp_path / "run"
@@ -132,6 +142,7 @@ def test_interrupted_and_continued_is_uninterrupted_bit_for_bit(bench, whole, tm
     assert meta == {key: value for key, value in whole[1].items() if key != "history"}
 
 
+@pytest.mark.harm("K13")
 def test_what_is_not_restored_makes_another_run(bench, whole, tmp_path):
     """The control: go on with the parameters alone, and the end differs."""
     folder = tmp_path / "run"
@@ -145,6 +156,52 @@ def test_what_is_not_restored_makes_another_run(bench, whole, tmp_path):
     )
     train(bench, tmp_path / "other", state=wrong)
     assert not same(end(bench, tmp_path / "other")[0], end(bench, whole[0])[0])
+
+
+@pytest.mark.nightly
+@pytest.mark.proves("K13")
+def test_resumed_at_every_step_of_40_it_ends_the_same(bench, tmp_path):
+    plan = {"epochs": 21}  # 40 steps
+    train(bench, tmp_path / "whole", **plan)
+    wanted, _, lines, _ = end(bench, tmp_path / "whole")
+    assert int(wanted["step"]) == 40
+    for at in range(1, 40):
+        with pytest.raises(LensjaxError, match="stopped on request"):
+            train(bench, tmp_path / str(at), stop_at=at, **plan)
+        train(bench, tmp_path / str(at), **plan)
+        state, _, found, _ = end(bench, tmp_path / str(at))
+        assert same(state, wanted) and but_for_speed(found) == but_for_speed(lines)
+
+
+# -- the position in the data -------------------------------------------------------------------
+@pytest.mark.proves("K12")
+@pytest.mark.parametrize("lost", ["step", "epoch", "history", "another"])
+def test_a_checkpoint_without_its_position_is_exit_14(bench, lost):
+    state = {**bench.state(), "step": np.int32(5)}
+    meta = {**loop.new_meta(), "step": 5}
+    loop.require_position(state, meta)
+    if lost == "another":
+        meta["step"] = 4
+    else:
+        del meta[lost]
+    with pytest.raises(LensjaxError, match="cannot be trusted: its position") as error:
+        loop.require_position(state, meta)
+    assert error.value.code == ExitCode.NO_CHECKPOINT == 14
+
+
+@pytest.mark.harm("K12")
+def test_with_another_position_rows_are_seen_again(bench, tmp_path):
+    """Without it, as the common way begins: `meta.get("step", 0)`."""
+    seen = []
+    idle = Idle(bench, [0.5] * 3)
+
+    def watched(state, source, batch):
+        seen.append(np.asarray(batch["rows"]).tolist())
+        return idle.train_step(state, source, batch)
+
+    started = {**bench.state(), "step": np.int32(2)}
+    train(bench, tmp_path / "run", state=started, train_step=watched, predict=idle.predict)
+    assert seen[0] == np.asarray(bench.feed.batch(0, 0.0)["rows"]).tolist()  # harm: of step 0
 
 
 # -- best, patience, the end: with a step that does nothing -------------------------------------
@@ -206,6 +263,7 @@ def test_a_run_whose_epochs_were_lowered_was_cut_short(bench, tmp_path):
     assert not bench.plan(epochs=3).was_cut_short(whole)
 
 
+@pytest.mark.proves("N1")
 def test_a_non_finite_step_stops_with_its_stamps_and_saves_nothing(bench, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     bad = bench.feed.source["inputs"].at[:, 20, 20, 1].set(np.nan)
@@ -215,9 +273,9 @@ def test_a_non_finite_step_stops_with_its_stamps_and_saves_nothing(bench, tmp_pa
         train(bench, folder)
     assert error.value.code == ExitCode.NON_FINITE
     assert error.value.where.startswith("step 0, batch of train0")
-    checkpoints = Checkpoints(folder / "checkpoints")
-    assert checkpoints.latest() is None
-    checkpoints.close()
+    assert error.value.what.startswith("loss is not finite; the update was not applied")
+    assert str(folder / "non_finite-0.npz") in str(error.value)
+    assert (folder / "non_finite-0.npz").is_file() and saved_step(folder) is None
 
 
 @pytest.fixture
@@ -240,6 +298,7 @@ def saved_step(folder):
         checkpoints.close()
 
 
+@pytest.mark.proves("N1")
 @pytest.mark.parametrize("how", [{"checkpoint_steps": 2}, {"stop_at": 2}])
 def test_a_state_with_a_refused_update_is_not_saved(bench, spoilt_step, tmp_path, how):
     with pytest.raises(LensjaxError) as error:
@@ -248,13 +307,14 @@ def test_a_state_with_a_refused_update_is_not_saved(bench, spoilt_step, tmp_path
     assert saved_step(tmp_path / "run") == 1  # the end of the first epoch
 
 
+@pytest.mark.harm("N1")
 def test_saved_nevertheless_it_would_stop_every_run_to_come(
     bench, spoilt_step, tmp_path, monkeypatch
 ):
     """The control, the look before a save off."""
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_raise_if_not_finite", lambda state, feed: None)
+        patch.setattr(loop, "_raise_if_not_finite", lambda state, blame: None)
         with pytest.raises(LensjaxError) as error:
             train(bench, folder, train_step=spoilt_step, stop_at=2)
         assert error.value.code == ExitCode.STOPPED
@@ -262,7 +322,7 @@ def test_saved_nevertheless_it_would_stop_every_run_to_come(
     for _ in range(2):
         with pytest.raises(LensjaxError) as error:
             train(bench, folder)
-        assert error.value.code == ExitCode.NON_FINITE and saved_step(folder) == 2
+        assert error.value.code == ExitCode.NO_CHECKPOINT and saved_step(folder) == 2
 
 
 def test_a_stop_between_the_look_and_the_save_waits_for_the_next_step(bench, tmp_path, monkeypatch):
@@ -272,8 +332,8 @@ def test_a_stop_between_the_look_and_the_save_waits_for_the_next_step(bench, tmp
     monkeypatch.setattr(loop, "FINITE_EVERY", 1)
     look = loop._raise_if_not_finite
 
-    def look_and_ask(state, feed):
-        look(state, feed)
+    def look_and_ask(state, blame):
+        look(state, blame)
         asked["stop"] = int(state["step"]) >= 2
 
     monkeypatch.setattr(loop, "_raise_if_not_finite", look_and_ask)
@@ -282,6 +342,7 @@ def test_a_stop_between_the_look_and_the_save_waits_for_the_next_step(bench, tmp
     assert saved_step(tmp_path / "run") == 3
 
 
+@pytest.mark.proves("N2")
 @pytest.mark.parametrize("which", ["validation", "train"])
 def test_logits_that_are_not_finite_stop_and_the_last_good_step_stays(bench, tmp_path, which):
     idle = Idle(bench, [0.5, 0.75])
@@ -305,6 +366,7 @@ def test_logits_that_are_not_finite_stop_and_the_last_good_step_stays(bench, tmp
     assert saved_step(folder) == ends[0]
 
 
+@pytest.mark.harm("N2")
 def test_logits_that_are_not_finite_would_be_taken_for_a_bug(bench, tmp_path, monkeypatch):
     """The control, the look at the logits off."""
     idle = Idle(bench, [0.5])
@@ -315,6 +377,62 @@ def test_logits_that_are_not_finite_would_be_taken_for_a_bug(bench, tmp_path, mo
 
     with pytest.raises(StatisticsError):
         train(bench, tmp_path / "run", train_step=idle.train_step, predict=predict)
+
+
+# -- a loss without bound -----------------------------------------------------------------------
+LARGE = {"peak": 3e3, "epochs": 4}  # a million times the rate that trains
+
+
+@pytest.mark.proves("N3")
+def test_training_that_diverges_in_finite_numbers_stops(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "FINITE_EVERY", 1)
+    with pytest.raises(LensjaxError, match=r"training diverged: mean loss .* its median") as error:
+        train(bench, tmp_path / "run", limit=Limit(10.0, 6), **LARGE)
+    assert error.value.code == ExitCode.NON_FINITE
+    assert "--config.optimizer.learning_rate" in error.value.remedy
+
+
+@pytest.mark.harm("N3")
+def test_without_the_limit_it_goes_on_to_the_end(bench, tmp_path):
+    meta = train(bench, tmp_path / "run", limit=Limit(math.inf, 6), **LARGE)
+    assert meta["epoch"] == 4 and meta["history"][-1]["train_loss"] > 100
+    assert saved_step(tmp_path / "run") == meta["step"]
+
+
+# -- saving in the background -------------------------------------------------------------------
+def failing_save(self, step, leaves, text, metric):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def run_with_failing_saves(bench, folder, monkeypatch):
+    """Steps done before the end of a run whose first save fails, that of step 1."""
+    monkeypatch.setattr(Checkpoints, "_write", failing_save)
+    idle, seen = Idle(bench, [0.5] * 3), []
+
+    def slow(state, source, batch):
+        time.sleep(0.2)  # the save has failed by the next boundary
+        seen.append(int(state["step"]))
+        return idle.train_step(state, source, batch)
+
+    with pytest.raises(LensjaxError, match="the disk is full") as error:
+        plan = {"checkpoint_steps": 1000, "epochs": 3}
+        train(bench, folder, train_step=slow, predict=idle.predict, **plan)
+    assert error.value.code == ExitCode.RESOURCE
+    return len(seen)
+
+
+@pytest.mark.proves("K6")
+def test_a_save_that_fails_is_told_at_the_next_step(bench, tmp_path, monkeypatch):
+    first = bench.plan().epoch_ends(len(bench.feed))[0]
+    assert run_with_failing_saves(bench, tmp_path / "run", monkeypatch) <= first + 1
+    assert saved_step(tmp_path / "run") is None
+
+
+@pytest.mark.harm("K6")
+def test_without_asking_it_is_told_at_the_next_save(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(Checkpoints, "check", lambda self: None)
+    second = bench.plan().epoch_ends(len(bench.feed))[1]
+    assert run_with_failing_saves(bench, tmp_path / "run", monkeypatch) == second
 
 
 def test_the_speed_is_that_of_training_alone(bench, tmp_path, monkeypatch):

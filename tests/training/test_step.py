@@ -38,6 +38,7 @@ def test_not_augmented_means_the_inputs_as_they_are(bench):
     np.testing.assert_array_equal(labels, bench.feed.source["labels"][rows])
 
 
+@pytest.mark.proves("N5")
 def test_every_epoch_differs_and_repeats_whatever_the_batch(bench):
     rows = np.arange(BATCH)
     first = jitted(bench.recipe, bench.feed.source, batch(bench, rows))[0]
@@ -149,6 +150,7 @@ def run(bench, train_step, steps, state=None):
     return state, losses
 
 
+@pytest.mark.proves("N4")
 def test_trains_and_keeps_its_sums(bench):
     state, losses = run(bench, bench.train_step, 12)
     assert losses[-1] < 0.7 * losses[0] and int(state["step"]) == 12
@@ -196,6 +198,7 @@ def poisoned(bench, where):
     return bench.feed.source, float("inf")  # an update without bound
 
 
+@pytest.mark.proves("N1")
 @pytest.mark.parametrize("where", ["input", "update"])
 def test_nothing_that_is_not_finite_enters_the_state(bench, where):
     state, _ = run(bench, bench.train_step, 2)
@@ -209,6 +212,7 @@ def test_nothing_that_is_not_finite_enters_the_state(bench, where):
     assert int(state["bad_step"]) == 2 and int(state["step"]) == 2
 
 
+@pytest.mark.harm("N1")
 def test_without_the_guard_it_would(bench, monkeypatch):
     """The control: the same step, its guard taken out."""
     monkeypatch.setattr(step, "_guarded", lambda old, new: new)

@@ -19,8 +19,9 @@ from typing import Any
 from lensjax import schema
 from lensjax.checks.result import Summary
 from lensjax.data import stampset
+from lensjax.data.digests import hash_address
 from lensjax.gates import logistic, shortcuts, statistics
-from lensjax.runs.files import file_digest, write_json
+from lensjax.runs.files import write_json
 from lensjax.schema import ExitCode, LensjaxError
 
 _FOLDER = "phase0"
@@ -122,6 +123,6 @@ def _file_digest(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        return file_digest(Path(path))
-    except OSError:
+        return hash_address(path)
+    except (OSError, LensjaxError):
         return "unreadable"

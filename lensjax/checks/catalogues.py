@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from lensjax.checks.labels import ARC_RANGES
-from lensjax.checks.result import Outcome
+from lensjax.checks.result import CODE_ORDER, Outcome
 from lensjax.checks.sky import nearest_arcsec, repeats
+from lensjax.data.paths import open_filesystem
 from lensjax.data.stampset import Finding
 from lensjax.schema import ExitCode, LensjaxError
 
 MAX_BYTES = 20_000_000  # about 200,000 rows; a larger file is not a catalogue of these
 MAX_ROWS = 200_000
-_LONG_LINE = re.compile(rb"[^\r\n]{65537}")
+MAX_LINE_BYTES = 2**16
 SHOWN = 20  # names of columns in one message
 QUALITY = "theta_e_quality"
 SAME_OBJECT_ARCSEC = 5.0
@@ -34,19 +33,25 @@ ANCHOR_COLUMNS = ("name", "ra", "dec", "theta_e_arcsec")
 CONTAMINANT_COLUMNS = ("name", "ra", "dec", "category")
 
 
-def read_catalogue(path: str | Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Rows of a CSV file as text: `columns` and, if there, theta_e_quality; errors count them from
-    0, without the header, as everywhere. Raises LensjaxError:
-    DATA_INVALID if it cannot be read, is not UTF-8 text, lacks one of `columns` or has a row of
-    another length; REFUSED_INPUT beyond 20 MB, 200,000 rows or 64 KiB a line, or with NUL bytes."""
-    where = str(path)
+def read_catalogue(path: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Rows of a CSV file (local, or an fsspec address) as text: `columns` and, if there,
+    theta_e_quality; errors count them from 0, without the header, as everywhere.
+
+    Raises:
+        LensjaxError: DATA_INVALID if it cannot be read, is not UTF-8 text, lacks one of `columns`
+            or has a row of another length; REFUSED_INPUT beyond 20 MB, 200,000 rows or 64 KiB a
+            line, or with NUL bytes; USAGE and RESOURCE as open_filesystem.
+    """
+    where = path
+    filesystem, inside = open_filesystem(path)
     try:
-        with open(path, "rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        with filesystem.open(inside, "rb") as file:
+            raw = cast(bytes, file.read(MAX_BYTES + 1))
     except OSError as error:
+        why = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or error
         remedy = "Check the name, and that this user may read the file"
         raise LensjaxError(
-            ExitCode.DATA_INVALID, f"cannot be read ({error.strerror})", where, remedy
+            ExitCode.DATA_INVALID, f"cannot be read ({why})", where, remedy
         ) from error
     if what := _beyond_bounds(raw):
         raise LensjaxError(ExitCode.REFUSED_INPUT, what, where, "A catalogue is a CSV file")
@@ -91,7 +96,8 @@ def _beyond_bounds(raw: bytes) -> str:
         return "holds NUL bytes"
     if max(raw.count(b"\n"), raw.count(b"\r")) > MAX_ROWS + 1:
         return f"more than {MAX_ROWS:,} rows"
-    return "a line of more than 65,536 bytes" if _LONG_LINE.search(raw) else ""
+    longest = max(map(len, raw.splitlines()), default=0)
+    return f"a line of more than {MAX_LINE_BYTES:,} bytes" if longest > MAX_LINE_BYTES else ""
 
 
 class Sifted(NamedTuple):
@@ -182,6 +188,9 @@ def check_contaminants(
 
 
 def _refused(check: str, path: str, error: LensjaxError) -> Outcome:
+    """Raises `error` itself where it is not of the file: no such scheme, a store that is shut."""
+    if error.code not in CODE_ORDER:
+        raise error
     where = error.where or path
     return Outcome("", (Finding(check, "ERROR", error.what, where, error.code, error.remedy),))
 

@@ -21,6 +21,7 @@ from lensjax.checks.result import CHECKS, Summary
 from lensjax.checks.run import record_of, run_checks, scan_source
 from lensjax.checks.scan import scan_sets
 from lensjax.data import prepared
+from lensjax.data.paths import local_path
 from lensjax.data.source import SIMULATED, open_source
 from lensjax.runs.files import write_json
 from lensjax.runs.logs import run_command
@@ -62,12 +63,13 @@ def _main(argv: Sequence[str], only: Collection[str], out: str | None) -> int:
             configuration.usage(f"--{flag} and --config.{field} name the {flag} twice")
         overrides = [*overrides, (field, value)]
     config = configuration.load_config(flags.config or DEFAULT_CONFIG, overrides)
-    if flags.out:
-        _forget(Path(flags.out))
+    path = local_path(flags.out, "--out") if flags.out else None
+    if path:
+        _forget(path)
     summary = _check(config, only)
     summary.print(Console(), written=flags.out)
-    if flags.out:
-        _write(Path(flags.out), summary)
+    if path:
+        _write(path, summary)
     if not summary.all_passed:
         raise summary.error()
     return int(ExitCode.OK)

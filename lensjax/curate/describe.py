@@ -22,6 +22,7 @@ from lensjax.configuration import Config, usage
 from lensjax.curate.describe_source import Opened, open_data
 from lensjax.curate.pixels import look
 from lensjax.data.files import FileSource
+from lensjax.data.paths import local_path
 from lensjax.data.source import Source, open_source
 from lensjax.runs.files import refusal, write_json
 from lensjax.runs.logs import say
@@ -102,10 +103,10 @@ def _describe(opened: Opened, config: Config, out: Path) -> dict[str, Any]:
 
 
 def _folder(name: str, source: Source) -> Path:
-    """The folder to write into, made before anything is read. Raises LensjaxError: USAGE for one
-    among the data, where the next reading would find files that are none of its own; RESOURCE
-    where it cannot be made."""
-    out = Path(os.path.realpath(name))
+    """The folder to write into, made before anything is read. Raises LensjaxError: USAGE for an
+    address, and for one among the data, where the next reading would find files that are none of
+    its own; RESOURCE where it cannot be made."""
+    out = Path(os.path.realpath(local_path(name, "--out")))
     if isinstance(source, FileSource) and isinstance(source.filesystem, LocalFileSystem):
         folders = {f"{source.root}/{split}" for split in schema.SPLITS}
         folders |= {os.path.dirname(path) for path in source.files.values()}

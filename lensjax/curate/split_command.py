@@ -25,6 +25,7 @@ from lensjax.curate.summary import STRATUM, summarise
 from lensjax.curate.unpaired import unpaired_members
 from lensjax.curate.verify import verify
 from lensjax.data.formats import LENS, PAIR
+from lensjax.data.paths import local_path
 from lensjax.data.rows import host_ids
 from lensjax.data.split_manifest import is_split_manifest, write
 from lensjax.data.split_table import Asked, SplitManifest
@@ -100,9 +101,9 @@ def _within(flag: str, value: float, most: float) -> float:
 def _writable(name: str) -> Path:
     """Raises LensjaxError: USAGE for what is no local file name ending in SUFFIX, and for a file
     that is there and is no split manifest: it would be lost. RESOURCE where no file can be."""
-    path = Path(name)
-    if "://" in name or path.suffix != SUFFIX:
-        usage(f"is not a local file ending in {SUFFIX}", f"--out={name}")
+    path = local_path(name, "--out")
+    if path.suffix != SUFFIX:
+        usage(f"is not a file ending in {SUFFIX}", f"--out={name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         there = path.exists()

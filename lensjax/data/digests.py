@@ -21,6 +21,8 @@ from typing import cast
 import fsspec
 import numpy as np
 
+from lensjax.data.paths import open_filesystem
+
 _CHUNK = 2**22
 _CHUNK_ROWS = 2**16
 
@@ -32,6 +34,12 @@ def hash_file(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
         while chunk := file.read(_CHUNK):
             sha.update(cast(bytes, chunk))
     return sha.hexdigest()
+
+
+def hash_address(address: str) -> str:
+    """`hash_file` of a local path or an fsspec address. Raises OSError, and LensjaxError as
+    open_filesystem."""
+    return hash_file(*open_filesystem(address))
 
 
 def keyed_hash(filesystem: fsspec.AbstractFileSystem, path: str) -> tuple[str | None, str]:

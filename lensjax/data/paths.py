@@ -11,6 +11,7 @@ tools: AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID and so on for S3.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -18,6 +19,19 @@ from fsspec.implementations.local import LocalFileSystem
 from lensjax.schema import ExitCode, LensjaxError
 
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}  # that fsspec needs for a scheme
+
+
+def local_path(name: str, flag: str) -> Path:
+    """The path of this machine called `name`, to be written to. Raises LensjaxError (USAGE) for an
+    address: as a path it would be a folder here called 's3:'."""
+    if "://" in name:
+        raise LensjaxError(
+            ExitCode.USAGE,
+            "is an address, and is written on this machine alone",
+            f"{flag}={name}",
+            "Name a path without a scheme, and copy what is written",
+        )
+    return Path(name)
 
 
 def open_filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:

@@ -30,13 +30,12 @@ from lensjax.checks.catalogues import (
 from lensjax.checks.protocol import phase0_rules
 from lensjax.checks.sky import chord, nearest_arcsec, unit_vectors
 from lensjax.configuration import Config
-from lensjax.data.digests import combined
+from lensjax.data.digests import combined, hash_address
 from lensjax.data.flat import FlatStamps, read_flat
 from lensjax.data.kinds import TOLD, format_of
 from lensjax.data.source import SIMULATED
 from lensjax.data.told import SAME_SCALE
 from lensjax.gates.arrays import CATALOGUES
-from lensjax.runs.files import file_digest
 from lensjax.schema import ExitCode, LensjaxError
 
 log = logging.getLogger(__name__)
@@ -127,7 +126,7 @@ def _open(config: Config, name: str, min_theta_e_arcsec: float | None) -> Catalo
         folder=told[name],
         left_out=len(rows) - len(usable),
         spare=len(stamps) - len(mine),
-        digest=combined({"catalogue": file_digest(Path(path)), "stamps": stamps.digest}),
+        digest=combined({"catalogue": hash_address(path), "stamps": stamps.digest}),
     )
     _tell(name, catalogue, [stamps.where[k] for k in np.flatnonzero(rows_of < 0)])
     return catalogue

@@ -195,6 +195,16 @@ def test_the_remedy_for_a_catalogue_is_one_that_main_takes(name, capsys):
     assert load_config("configs/b3.py:tiny", [(field.split("=")[0][len("--config.") :], "a.csv")])
 
 
+def test_an_address_is_no_place_for_the_summary(tmp_path, capsys, monkeypatch):
+    argv = ["--config=configs/b3.py:tiny", "--out=s3://bucket/summary.json"]
+    assert main(argv, only=("protocol",)) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "--out=s3://bucket/summary.json: is an address" in line and "copy what is" in line
+    monkeypatch.setattr(command, "local_path", lambda name, flag: tmp_path / name)
+    assert main(argv, only=("protocol",)) == 0
+    assert (tmp_path / "s3:" / "bucket" / "summary.json").is_file()  # harm: here, and not there
+
+
 def test_more_findings_are_where_the_last_line_says(sets, made, tmp_path, capsys, monkeypatch):
     """The file that --out names; and all on the screen where a script writes none."""
     monkeypatch.setenv("COLUMNS", "200")

@@ -384,7 +384,7 @@ USAGE = {
     "band": (["split", "x", "--out=a.parquet", "--guard-band=nan"], "--guard-band"),
     "separation": (["split", "x", "--out=a.parquet", "--separation=-2"], "--separation"),
     "suffix": (["split", "x", "--out=a.csv"], "ending in .parquet"),
-    "address": (["split", "x", "--out=s3://b/a.parquet"], "local file"),
+    "address": (["split", "x", "--out=s3://b/a.parquet"], "without a scheme"),
     "config": (["split", "x", "--out=a.parquet", "--config.seed=1"], "no config fields"),
     "stray": (["split", "x", "y", "--out=a.parquet"], "'y'"),
 }

@@ -2,12 +2,13 @@
 
 import importlib
 import sys
+from pathlib import Path
 
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from lensjax.data.paths import open_filesystem
+from lensjax.data.paths import local_path, open_filesystem
 from lensjax.schema import ExitCode, LensjaxError
 
 
@@ -57,3 +58,14 @@ def test_a_store_that_fails_is_one_line(monkeypatch):
     with pytest.raises(LensjaxError, match="RuntimeError: invalid_grant") as caught:
         open_filesystem("memory://x")
     assert caught.value.code == ExitCode.RESOURCE
+
+
+def test_an_address_is_no_place_to_write_to(tmp_path, monkeypatch):
+    assert local_path("out/summary.json", "--out") == Path("out/summary.json")
+    with pytest.raises(LensjaxError, match="is an address") as caught:
+        local_path("s3://bucket/summary.json", "--out")
+    assert caught.value.code == ExitCode.USAGE and caught.value.remedy
+    assert caught.value.where == "--out=s3://bucket/summary.json"
+    monkeypatch.chdir(tmp_path)
+    Path("s3://bucket").mkdir(parents=True)  # harm: what is written is here, and not there
+    assert [path.name for path in tmp_path.iterdir()] == ["s3:"]

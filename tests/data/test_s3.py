@@ -9,6 +9,8 @@ from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 from lensjax import configuration
+from lensjax.checks.cache import checks_digest
+from lensjax.checks.catalogues import check_anchors
 from lensjax.data.paths import open_filesystem
 from lensjax.data.source import open_source
 from lensjax.data.stampset import content_digest
@@ -97,6 +99,43 @@ def test_worker_processes_can_be_given_the_filesystem(uploaded):
     filesystem, root = open_filesystem("s3a://bucket/sets")
     again = pickle.loads(pickle.dumps(filesystem))
     assert len(again.find(root)) == 6
+
+
+@pytest.fixture
+def anchors(bucket, tmp_path):
+    """A catalogue of eight anchors on disk, and the same in the bucket."""
+    path = tmp_path / "anchors.csv"
+    lines = [f"lens{k},{10 + 0.1 * k},-5,{0.6 + 0.1 * k}" for k in range(8)]
+    path.write_text("\n".join(["name,ra,dec,theta_e_arcsec", *lines]) + "\n")
+    bucket.upload_file(str(path), "lists/anchors.csv")
+    return path
+
+
+def test_a_catalogue_in_s3_is_checked_as_one_on_disk(bucket, anchors):
+    def outcome(path):
+        return check_anchors(path, minimum=8, min_theta_e_arcsec=0.5)
+
+    def digest(path):
+        return checks_digest(proportions=None, simulated=False, anchors=path)
+
+    address = "s3a://bucket/lists/anchors.csv"
+    assert outcome(address).counts == outcome(str(anchors)).counts
+    assert outcome(address).counts["usable"] == 8
+    assert digest(address) == digest(str(anchors))
+    bucket.put_object(Key="lists/anchors.csv", Body=anchors.read_bytes().replace(b"0.6", b"0.7"))
+    assert digest(address) != digest(str(anchors))
+    (found,) = outcome("s3://bucket/lists/none.csv").findings
+    assert (found.severity, found.code) == ("ERROR", ExitCode.DATA_INVALID)
+    assert found.message == "cannot be read (no such file)"
+
+
+def test_a_store_of_a_catalogue_that_does_not_let_us_in(bucket, anchors, environment):
+    for name in SECRETS:
+        environment.delenv(name)
+    S3FileSystem.clear_instance_cache()
+    with pytest.raises(LensjaxError, match="NoCredentialsError") as caught:
+        check_anchors("s3a://bucket/lists/anchors.csv", minimum=8, min_theta_e_arcsec=0.5)
+    assert caught.value.code == ExitCode.RESOURCE
 
 
 def test_a_root_that_is_not_there(bucket, tmp_path):

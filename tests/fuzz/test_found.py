@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -211,3 +212,15 @@ def test_a_table_whose_words_are_no_numbers_is_named(tmp_path):
     with pytest.raises(LensjaxError) as caught:
         MetadataTable(*open_filesystem(str(path)))
     assert caught.value.code == 10 and "table.csv" in str(caught.value)
+
+
+def test_long_lines_of_a_catalogue_are_measured_in_one_pass(tmp_path):
+    """Once a search that began anew at every byte: 34 s for 2.4 MB of lines just short enough."""
+    path = tmp_path / "anchors.csv"
+    path.write_bytes(b"name,ra,dec,theta_e_arcsec\n" + 40 * (b"x" * 65_000 + b"\n"))
+    begun = time.process_time()
+    outcome = check_anchors(str(path), minimum=1, min_theta_e_arcsec=0.5)
+    assert time.process_time() - begun < 1.0
+    assert "fields" in outcome.findings[0].message
+    path.write_bytes(b"x" * 65_537)
+    assert check_anchors(str(path), minimum=1, min_theta_e_arcsec=0.5).findings[0].code == 17

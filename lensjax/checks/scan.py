@@ -23,13 +23,13 @@ from lensjax.checks.rows import Rows, Sets, of_files, of_sets
 from lensjax.checks.workers import run_tasks
 from lensjax.data.digests import keyed_hash, label_digest
 from lensjax.data.files import REMEDY, FileSource
-from lensjax.data.formats import DAMAGE, Format, Shard, damage, finding
+from lensjax.data.formats import DAMAGE, Format, Shard, damage, finding, unreadable
 from lensjax.data.record import compare
 from lensjax.data.rows import Stamps, stamps_of
 from lensjax.data.stamps import validate_planes
 from lensjax.data.stampset import Finding
 from lensjax.progress import progress_bar
-from lensjax.schema import LensjaxError
+from lensjax.schema import ExitCode, LensjaxError
 
 CHUNK_ROWS = 64  # of StampSets: 3 MB of pixels
 HASH_FILES = 64  # small files in one task
@@ -156,7 +156,8 @@ class _Result(NamedTuple):
 def scan_files(source: FileSource, *, workers: int, progress: bool = True) -> Scan:
     """The scan of a user's files; every file not hashed before is hashed on the way.
 
-    Raises LensjaxError (RESOURCE) if a worker process is killed."""
+    Raises LensjaxError (RESOURCE) if a worker process is killed, or a folder or the root's
+    manifest.json cannot be read."""
     before = source.keys()
     listed, findings = source.listing
     stamps = _in_order(stamps_of(listed, listed.good & (listed.split >= 0)), listed.split)
@@ -169,6 +170,7 @@ def scan_files(source: FileSource, *, workers: int, progress: bool = True) -> Sc
     )
     sound = np.ones(len(listed), bool)
     findings, digests = list(findings), {}
+    left_out = {one.where for one in findings if one.severity == "ERROR"}
     with progress_bar(
         total=len(stamps.row), desc="checking stamps", unit="stamp", disable=not progress
     ) as bar:
@@ -180,7 +182,8 @@ def scan_files(source: FileSource, *, workers: int, progress: bool = True) -> Sc
                     sound[result.start + row] = False
                     findings.append(fault)
             for after, fault in result.damages:
-                findings.append(fault)
+                if result.piece or fault.where not in left_out:  # the listing has said why
+                    findings.append(fault)
                 sound[result.start + after : result.start + result.piece.stop] = False
             for first, member, part in result.measured:
                 at = place[member, result.start + first :][: len(part.layout)]
@@ -238,6 +241,8 @@ def _against_record(source: FileSource, hashed: dict[str, str], scan: Scan) -> l
         if source.record is None:
             return []
     except LensjaxError as error:
+        if error.code == ExitCode.RESOURCE:  # no fault of the data: nothing could be judged
+            raise
         return [finding(error.what, error.where, check="labels", code=error.code)]
     files = source.files.items()
     digests = {name: hashed.get(path) or source.memo.known(path) or "" for name, path in files}
@@ -273,8 +278,7 @@ def _work(task: _Task) -> _Result:
         try:
             result.hashed[path] = keyed_hash(task.filesystem, path)
         except OSError as error:
-            fault = finding(f"cannot be read: {error.strerror or error}. {REMEDY}", name)
-            result.damages.append((0, fault))
+            result.damages.append((0, unreadable(error, name)))
     if task.shard is None or task.used is None or task.reach is None or result.damages:
         return result
     done = task.piece.start

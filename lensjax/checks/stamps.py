@@ -27,8 +27,10 @@ def check_stamps(scan: Scan) -> Outcome:
     positives or negatives is not that of nanomaggies; the unusable bands of stamps, named by
     file, row, band and cause, are among the scan's findings. Counts the rows set aside."""
     n = len(scan.rows)
-    nothing = Finding("stamps", "ERROR", "there are no stamps", "", ExitCode.DATA_INVALID)
-    findings = _units(scan.rows, scan.measured) if n else [nothing]
+    findings = _units(scan.rows, scan.measured) if n else []
+    if not n and all(one.severity != "ERROR" for one in scan.findings):  # else they say why
+        what = "there are no stamps"
+        findings.append(Finding("stamps", "ERROR", what, "", ExitCode.DATA_INVALID))
     counts = {"stamps": n, "set_aside": scan.set_aside}
     return Outcome(f"{n} stamps looked at.", tuple(findings), counts)
 

@@ -29,7 +29,7 @@ from lensjax.data.formats import DAMAGE, Format, Shard, damage, finding
 from lensjax.data.listing import files_below
 from lensjax.data.paths import open_filesystem
 from lensjax.data.record import FILE as RECORD_FILE
-from lensjax.data.record import Record, load_record
+from lensjax.data.record import Record, load_record, unreadable_record
 from lensjax.data.rows import (
     BINS,
     FileRows,
@@ -77,9 +77,10 @@ class FileSource:
         self.manifest = manifest
         self.filesystem, self.root = open_filesystem(root)
         if not self.filesystem.isdir(self.root):
-            raise LensjaxError(
-                ExitCode.USAGE, "no such directory", where=root, remedy="Check --config.data.root"
-            )
+            file = self.filesystem.exists(self.root)
+            what = "is a file, not a directory" if file else "no such directory"
+            remedy = f"Name the folder of {', '.join(schema.SPLITS)} with --config.data.root=DIR"
+            raise LensjaxError(ExitCode.USAGE, what, where=root, remedy=remedy)
         self.memo = DigestMemo(self.filesystem, cache_dir)
 
     def splits(self) -> tuple[str, ...]:
@@ -139,9 +140,15 @@ class FileSource:
         return {name: file_key(self.filesystem, path) for name, path in self.files.items()}
 
     def record_digest(self) -> str | None:
-        """SHA-256 of the root's own manifest.json, None without."""
+        """SHA-256 of the root's own manifest.json, None without. Raises LensjaxError (RESOURCE) for
+        one that cannot be read."""
         path = f"{self.root}/{RECORD_FILE}"
-        return hash_file(self.filesystem, path) if self.filesystem.isfile(path) else None
+        if not self.filesystem.isfile(path):
+            return None
+        try:
+            return hash_file(self.filesystem, path)
+        except OSError as error:
+            raise unreadable_record(error, path) from error
 
     @functools.cached_property
     def record(self) -> Record | None:

@@ -120,9 +120,18 @@ def finding(
     check: str = CHECK,
     severity: str = "ERROR",
     code: ExitCode = ExitCode.DATA_INVALID,
+    remedy: str = "",
 ) -> Finding:
     """A Finding, of invalid data (exit 10) unless told otherwise."""
-    return Finding(check, severity, message, where, code)
+    return Finding(check, severity, message, where, code, remedy)
+
+
+READABLE = "Give yourself leave to read it, or check the disk that it is on"
+
+
+def unreadable(error: OSError, name: str) -> Finding:
+    """The finding of a file that the system does not let us read: what is in it, nobody knows."""
+    return finding(f"cannot be read: {error.strerror or one_line(error)}", name, remedy=READABLE)
 
 
 def stamp_fault(
@@ -143,13 +152,18 @@ def damaged_rows(error: Exception, first_row: int) -> str:
     """The message for a file whose beginning is sound and whose rows are not."""
     if isinstance(error, LensjaxError):
         return error.what
+    if isinstance(error, OSError) and error.errno is not None:  # the system's, not a reader's
+        after = f" after row {first_row}" if first_row else ""
+        return f"cannot be read{after}: {error.strerror}"
     return f"truncated or damaged after row {first_row}: {one_line(error)}"
 
 
 def damage(error: Exception, first_row: int, name: str) -> Finding:
     """Likewise the finding, of file `name`: refused, if that is what the reader did."""
-    code = error.code if isinstance(error, LensjaxError) else ExitCode.DATA_INVALID
-    return finding(damaged_rows(error, first_row), name, code=code)
+    if isinstance(error, LensjaxError):
+        return finding(error.what, name, code=error.code)
+    system = isinstance(error, OSError) and error.errno is not None
+    return finding(damaged_rows(error, first_row), name, remedy=READABLE if system else "")
 
 
 def one_line(error: Exception) -> str:

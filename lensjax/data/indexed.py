@@ -22,8 +22,9 @@ from lensjax import schema
 from lensjax.data import blocks, cutouts
 from lensjax.data.columns import shard_columns
 from lensjax.data.cutouts import Cutout
-from lensjax.data.formats import PAIR, Block, Shard, finding
+from lensjax.data.formats import PAIR, Block, Shard, finding, unreadable
 from lensjax.data.index import FILE, KNOWN, Index, read_index
+from lensjax.data.listing import no_folder
 from lensjax.data.reading import Bytes, inside
 from lensjax.data.record import leads_out
 from lensjax.data.stampset import Finding
@@ -61,12 +62,12 @@ class IndexedFormat:
     ) -> tuple[list[Shard], list[Finding]]:
         """As Format.list_split: the index is the one shard."""
         if not filesystem.isdir(posixpath.join(root, split)):
-            what = f"no folder {split}, expected {', '.join(schema.SPLITS)}"
-            return [], [finding(what, root)]
+            return [], [no_folder(root, split)]
         name = posixpath.join(split, FILE)
         path = posixpath.join(root, name)
         if not filesystem.exists(path):
-            return [], [finding(f"no {FILE}, the index of the stamps", name)]
+            what = f"no {FILE}, the index of the stamps"
+            return [], [finding(what, name, remedy="Write it: docs/readers.md has its columns")]
         try:
             inside(filesystem, root, name)
             index = read_index(filesystem, path)
@@ -75,7 +76,7 @@ class IndexedFormat:
             where = f"{name} {error.where}".strip()
             return [], [finding(schema.printable(error.what), where, code=error.code)]
         except OSError as error:
-            return [], [finding(f"cannot be read: {error.strerror or error}", name)]
+            return [], [unreadable(error, name)]
         return [Shard(path, name, split, index.rows, shard_columns(index.names()))], []
 
     def files(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[str]:

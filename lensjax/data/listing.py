@@ -53,7 +53,7 @@ def list_files(
     data that would silently not be read, and is an error). Raises LensjaxError as files_below."""
     folder = posixpath.join(root, split)
     if not filesystem.isdir(folder):
-        return [], [finding(f"no folder {split}, expected {', '.join(schema.SPLITS)}", root)]
+        return [], [no_folder(root, split)]
     wanted = " or ".join(f"*{suffix}" for suffix in suffixes)
     shards: list[Shard] = []
     findings: list[Finding] = []
@@ -75,8 +75,16 @@ def list_files(
     if not any(name.endswith(suffixes) for name in names):
         stray = ", ".join(names)
         message = f"no {wanted} file (stray: {stray})" if names else "empty directory"
-        findings.insert(0, finding(message, f"{split}/"))
+        remedy = "Put its files there, or say another format with --config.data.source"
+        findings.insert(0, finding(message, f"{split}/", remedy=remedy))
     return shards, findings
+
+
+def no_folder(root: str, split: str) -> Finding:
+    """The finding of a root without a folder of the split."""
+    expected = ", ".join(schema.SPLITS)
+    remedy = f"Name the folder that holds {expected}; python -m lensjax.data split makes splits"
+    return finding(f"no folder {split}, expected {expected}", root, remedy=remedy)
 
 
 def _entries(filesystem: fsspec.AbstractFileSystem, folder: str) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import schema
-from lensjax.data.formats import Shard, finding, one_line
+from lensjax.data.formats import Shard, finding, one_line, unreadable
 from lensjax.data.listing import list_files
 from lensjax.data.npz import is_pickle, refused
 from lensjax.data.parquet_footer import (
@@ -196,8 +196,9 @@ def _inspect(
     except (pa.ArrowException, ValueError) as error:
         return finding(f"damaged footer: {one_line(error)}", name)
     except OSError as error:  # pyarrow's word for a damaged footer too
-        what = f"cannot be read: {error.strerror}" if error.strerror else "damaged footer: "
-        return finding(what if error.strerror else what + one_line(error), name)
+        if error.strerror:
+            return unreadable(error, name)
+        return finding(f"damaged footer: {one_line(error)}", name)
     if not rows:
         return finding("0 rows", name)
     if message := _schema_fault(columns, metadata):

@@ -17,7 +17,7 @@ from typing import Any
 import fsspec
 
 from lensjax import schema
-from lensjax.data.formats import finding
+from lensjax.data.formats import READABLE, finding
 from lensjax.data.stampset import Finding
 from lensjax.schema import ExitCode, LensjaxError
 
@@ -50,19 +50,24 @@ def write_record(filesystem: fsspec.AbstractFileSystem, root: str, record: Recor
 
 def load_record(filesystem: fsspec.AbstractFileSystem, root: str) -> Record | None:
     """The record of `root`, None if there is none. Raises LensjaxError: REFUSED_INPUT for a name
-    that leads out of the root or a file beyond 100 MB, DATA_INVALID for what is no record."""
+    that leads out of the root or a file beyond 100 MB, DATA_INVALID for what is no record, RESOURCE
+    for one that cannot be read."""
     path = f"{root}/{FILE}"
     if not filesystem.isfile(path):
         return None
     if (filesystem.size(path) or 0) > MAX_BYTES:
         raise LensjaxError(ExitCode.REFUSED_INPUT, f"beyond {MAX_BYTES:,} bytes", FILE)
     try:
-        record = json.loads(filesystem.cat_file(path))
+        raw = filesystem.cat_file(path)
+    except OSError as error:
+        raise unreadable_record(error, path) from error
+    try:
+        record = json.loads(raw)
         sound = record[_KEY] == _VERSION and set(record) == {_KEY, "files", "labels"}
         for part in ("files", "labels"):
             sound &= all(_SHA.fullmatch(sha) is not None for sha in record[part].values())
         sound &= set(record["labels"]) <= set(schema.SPLITS)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _no_record(f"{type(error).__name__}: {error}") from error
     if not sound:
         raise _no_record("its fields are not those of a record")
@@ -81,6 +86,12 @@ def leads_out(name: str) -> bool:
     """Whether `name`, relative to a folder, is absolute, climbs, or is no plain path."""
     parts = name.replace("\\", "/").split("/")
     return not name or ".." in parts or parts[0] == "" or ":" in parts[0] or "\0" in name
+
+
+def unreadable_record(error: OSError, path: str) -> LensjaxError:
+    """The error (RESOURCE) of a record that is there and that the system does not let us read."""
+    what = f"cannot be read: {error.strerror or error}"
+    return LensjaxError(ExitCode.RESOURCE, what, path, READABLE)
 
 
 def _no_record(what: str) -> LensjaxError:

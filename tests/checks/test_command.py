@@ -242,6 +242,7 @@ def test_one_check_alone(sets, phase0):
         ([], "nothing to check"),
         (["--dta=x"], "--data"),
         (["--data=/nowhere/at/all"], "no such directory"),
+        ([f"--data={__file__}"], "is a file, not a directory"),
         (["--data=x", "--config.data.root=y"], "twice"),
         (["--data=x", "--anchors=y", "--config.data.anchors=y"], "name the anchors twice"),
         (["--config=configs/b3.py:tiny", "--config.data.pairing_=x"], "pairing"),

@@ -180,8 +180,8 @@ def test_missing_split_and_empty_data_are_refused(clean, made):
     assert told == ["val has no stamp that could be read"]
     nothing = made.phase0({})
     assert nothing.exit_code == 10
-    told = [f.message for f in errors(nothing["splits"])]
-    assert told == ["no split has a stamp that could be read"]
+    assert [f.message for f in errors(nothing["stamps"])] == ["there are no stamps"]
+    assert nothing["splits"].verdict == "NOT PROVEN" and not nothing["splits"].findings
 
 
 def test_a_split_of_one_class_is_refused(sets, made):

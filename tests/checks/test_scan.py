@@ -22,7 +22,7 @@ from lensjax.checks import scan as scan_module
 from lensjax.checks.rows import Rows
 from lensjax.checks.scan import Scan, scan_files, scan_sets
 from lensjax.checks.workers import FEW_TASKS
-from lensjax.data import parquet
+from lensjax.data import formats, parquet, parquet_files
 from lensjax.data.files import FileSource
 from lensjax.schema import ExitCode, LensjaxError
 
@@ -361,7 +361,7 @@ def test_a_root_without_a_sound_row_is_an_error_of_data(tmp_path, open_root, mad
     assert len(scan.rows) == len(scan.pairs) == 0
     assert sum(line.endswith("empty directory") for line in lines(scan)) == 3
     summary = made.judged(scan, proportions=None)
-    assert summary.exit_code == 10 and "there are no stamps" in str(summary.to_json())
+    assert summary.exit_code == 10 and "empty directory" in str(summary.error())
 
 
 # -- rows set aside -----------------------------------------------------------------------------
@@ -548,6 +548,60 @@ def test_files_that_cannot_be_hashed_are_each_named(root, open_root, monkeypatch
     found = sorted(line.split(":")[0] for line in lines(scan) if "cannot be read: Input" in line)
     assert found == ["train/part-00001.parquet", "val/.a", "val/.b"]
     assert len(scan.rows) == 2 * (96 - 12)
+
+
+@pytest.fixture
+def closed(root, monkeypatch):
+    """The root, in which val/part-00001.parquet cannot be read, whoever runs the tests."""
+    name = "val/part-00001.parquet"
+
+    def close(module, function):
+        plain = getattr(module, function)
+
+        def opened(filesystem, path):
+            if path.endswith(name):
+                raise PermissionError(13, "Permission denied", path)
+            return plain(filesystem, path)
+
+        monkeypatch.setattr(module, function, opened)
+
+    close(scan_module, "keyed_hash")
+    close(parquet_files, "footer_of")
+    return root
+
+
+def test_a_file_that_cannot_be_read_is_told_of_once(closed, open_root, made):
+    """By the listing, and not again where its bytes should have been hashed."""
+    scan = scan_files(open_root(closed), workers=1, progress=False)
+    found = [line for line in lines(scan) if "val/part-00001.parquet" in line]
+    assert found == ["val/part-00001.parquet: cannot be read: Permission denied"]
+    summary = made.judged(scan)
+    assert summary.exit_code == 10 and "Give yourself leave" in str(summary.error())
+
+
+def test_what_cannot_be_read_is_not_called_damaged():
+    denied = formats.damage(PermissionError(13, "Permission denied", "f"), 0, "f")
+    assert denied.message == "cannot be read: Permission denied" and "leave" in denied.remedy
+    assert formats.damage(OSError(5, "Input/output error"), 7, "f").message == (
+        "cannot be read after row 7: Input/output error"
+    )
+    reader = formats.damage(OSError("bad page"), 7, "f")
+    assert reader.message == "truncated or damaged after row 7: bad page" and not reader.remedy
+
+
+@pytest.mark.parametrize("folders", [(), schema.SPLITS], ids=["no folders", "empty folders"])
+def test_an_empty_root_has_one_cause(tmp_path, folders, scan_root, made):
+    (tmp_path / "root").mkdir()
+    for name in folders:
+        (tmp_path / "root" / name).mkdir()
+    summary = made.judged(scan_root(tmp_path / "root"))
+    errors = [f.message for r in summary.results for f in r.findings if f.severity == "ERROR"]
+    cause = ["empty directory"] * 3
+    if not folders:
+        cause = [f"no folder {name}, expected train, val, test" for name in schema.SPLITS]
+    assert errors == cause and summary.exit_code == 10
+    told = str(summary.error())
+    assert ("Put its files there" if folders else "Name the folder that holds") in told
 
 
 def test_a_store_that_tells_no_times_is_read_each_time(root, tmp_path, made):

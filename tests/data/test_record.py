@@ -69,6 +69,20 @@ def test_what_is_no_record_is_invalid_data(tmp_path, text):
     assert "python -m lensjax.data record" in error.remedy
 
 
+def test_a_record_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    """Exit 16, as README says of permission; what to do is about reading."""
+    (tmp_path / FILE).write_text(json.dumps(SOUND))
+
+    def denied(*args, **kwargs):
+        raise PermissionError(13, "Permission denied", FILE)
+
+    monkeypatch.setattr(type(LOCAL), "cat_file", denied)
+    with pytest.raises(LensjaxError, match="cannot be read: Permission denied") as caught:
+        load_record(LOCAL, str(tmp_path))
+    assert caught.value.code == ExitCode.RESOURCE and FILE in caught.value.where
+    assert "leave to read" in caught.value.remedy and "write" not in caught.value.remedy
+
+
 def test_a_record_beyond_bounds_is_refused_unread(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_BYTES", 100)
     monkeypatch.setattr(module.json, "loads", None)

@@ -117,7 +117,10 @@ OFF: dict[str, dict[str, Any]] = {
     "splits": {"lensjax.checks.run.check_splits": _passed},
     "duplicates": {"lensjax.checks.run.check_duplicates": _passed},
     "labels": {"lensjax.checks.run.check_labels": _passed},
-    "folders": {"lensjax.data.files.folder_findings": _nothing},
+    "folders": {
+        "lensjax.data.files.folder_findings": _nothing,
+        "lensjax.checks.splits._exchanged": _nothing,
+    },
     "links": {"lensjax.data.files.FileSource._links": _nothing},
     "manifest names": {"lensjax.data.split_table.leads_out": _no},
     "record names": {"lensjax.data.record.leads_out": _no},

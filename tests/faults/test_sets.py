@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -173,8 +174,12 @@ def ids_repeat(sets: Sets) -> bool:
     return len(set(ids)) == len(ids) - 14
 
 
-def damaged(cause: str, damage, harm, *more: str, check: str = "stamps") -> Case:
-    return Case(10, cause, check, damage=damage, off=("listing", *more), harm=harm)
+def damaged(cause: str, damage, harm, *more: str, remedy: str = "") -> Case:
+    off = ("listing", *more)
+    return Case(10, cause, "stamps", damage=damage, off=off, harm=harm, remedy=remedy)
+
+
+FILL = "Put its files there, or say another format with --config.data.source"
 
 
 CASES = {
@@ -212,7 +217,11 @@ CASES = {
     "D13 99 %": damaged(rf"{NAMED}: truncated \(\d+ bytes", truncated(0.99), fewer_rows(20)),
     "D15 0 rows": damaged("train/train-001.parquet: 0 rows", no_rows, fewer_rows(3)),
     "D15 empty": damaged(
-        "val/: empty directory", empty, lambda sets: len(sets["val"].stamps) == 0, "classes"
+        "val/: empty directory",
+        empty,
+        lambda sets: len(sets["val"].stamps) == 0,
+        "classes",
+        remedy=FILL,
     ),
     "D15 unfinished": damaged(
         "stray file 'train-003.parquet.tmp' is not a", unfinished, fewer_rows(20)
@@ -222,6 +231,7 @@ CASES = {
         only_strays,
         lambda sets: len(sets["val"].stamps) == 0,
         "classes",
+        remedy=FILL,
     ),
     "D16": Case(
         10,
@@ -257,7 +267,7 @@ def test_a_finished_writer_s_mark_is_noted_and_no_fault(run, plant):
 def test_the_first_five_repeated_ids_are_shown_and_all_are_kept(run, plant):
     ended = run.phase0(plant(CASES["D16"]))
     assert ended.out.count("is used twice") == 5
-    assert "duplicates: and 9 more, in phase0_summary.json" in ended.out
+    assert re.search(r"duplicates: and 9 more, in \S+/summary.json", ended.out)
     found = run.summary()["checks"]["duplicates"]["findings"]
     pairs = {x["where"] for x in found if "is used twice" in x["message"]}
     assert len(found) == len(pairs) == 14  # 7 rows, each a stamp and its control

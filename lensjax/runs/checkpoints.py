@@ -2,8 +2,8 @@
 
 Not a format of our own: arrays and JSON are Orbax's, pickles there are none. The state is stored as
 plain numpy arrays, so that it can be restored on any number of devices. A step exists once its
-manifest does (`stepmanifest`). Kept: the latest two and the best. The caller holds the workdir's
-lock: nothing here is safe beside a second writer.
+manifest does (`stepmanifest`). Kept: the latest two and the best; on a full disk the latest and the
+best. The caller holds the workdir's lock: nothing here is safe beside a second writer.
 
     checkpoints = Checkpoints(workdir.checkpoints)
     step = checkpoints.latest()                         # verified, bad ones set aside; None: fresh
@@ -29,7 +29,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from lensjax.runs import stepfolders, stepmanifest
-from lensjax.runs.files import refusal, sync_folder, sync_tree
+from lensjax.runs.files import is_full, refusal, sync_folder, sync_tree
 from lensjax.runs.stepfolders import StepFolders
 from lensjax.schema import ExitCode, LensjaxError
 
@@ -54,9 +54,19 @@ class Checkpoints:
             self._folders.clear_unfinished()
         except OSError as error:
             raise refusal(error, str(self.directory)) or error from None
-        self._manager = _manager(self.directory, best_mode)
+        self._manager = self._open(best_mode)
         # One thread does all writing, in order: Orbax itself is not thread-safe.
         self._writer = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
+
+    def _open(self, best_mode: str) -> ocp.CheckpointManager:
+        """Orbax's manager. It reads the metrics of every step, and one damaged file stops it: such
+        steps are set aside first, and if there are none it is not that."""
+        try:
+            return _manager(self.directory, best_mode)
+        except Exception:
+            if not self._folders.set_bad_aside():
+                raise
+            return _manager(self.directory, best_mode)
 
     # -- saving -----------------------------------------------------------------------------
     def save(self, step: int, state: Tree, meta: Mapping[str, Any], metric: float | None) -> None:
@@ -105,14 +115,20 @@ class Checkpoints:
     def _write_or_undo(
         self, step: int, leaves: dict[str, np.ndarray], text: str, metric: float | None
     ) -> int:
-        """`_write`; if that fails, nothing of it is left, and the steps before are all there."""
-        try:
-            self._write(step, leaves, text, metric)
-        except Exception:
-            self._folders.clear_unfinished()
-            self._manager.reload()
-            raise
-        return step
+        """`_write`; if that fails, nothing of it is left, and the steps before are all there.
+
+        On a full disk it is tried again without the steps that the run can do without.
+        """
+        while True:
+            try:
+                self._write(step, leaves, text, metric)
+                return step
+            except Exception as error:
+                self._folders.clear_unfinished()
+                pruned = is_full(error) and self._folders.prune()  # each time fewer: it ends
+                self._manager.reload()
+                if not pruned:
+                    raise
 
     def _write(
         self, step: int, leaves: dict[str, np.ndarray], text: str, metric: float | None

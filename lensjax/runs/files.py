@@ -137,17 +137,27 @@ def refusal(error: BaseException, where: str = "") -> LensjaxError | None:
     A full, read-only or forbidden disk, used-up memory or descriptors: by errno, or by the text
     of errors that come from C++.
     """
-    number = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, MemoryError):
-        number = errno.ENOMEM
-    if number not in _REFUSALS:
-        text = str(error)
-        number = next((code for words, code in _REFUSAL_TEXTS if words in text), None)
+    number = _number(error)
     if number is None:
         return None
     what, remedy = _REFUSALS[number]
     named = getattr(error, "filename", None)
     return LensjaxError(ExitCode.RESOURCE, what, where or str(named or ""), remedy)
+
+
+def is_full(error: BaseException) -> bool:
+    """Did the system refuse for want of disk space?"""
+    return _number(error) in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _number(error: BaseException) -> int | None:
+    """The errno of a known refusal."""
+    if isinstance(error, MemoryError):
+        return errno.ENOMEM
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        return error.errno
+    text = str(error)
+    return next((code for words, code in _REFUSAL_TEXTS if words in text), None)
 
 
 def unusable(error: OSError, folder: Path, how: str) -> LensjaxError:

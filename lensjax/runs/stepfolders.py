@@ -81,6 +81,19 @@ class StepFolders:
                 return self.folder(step)
         return None
 
+    def prune(self) -> list[int]:
+        """Delete the steps that a run can do without, for room: all but the newest, if that is
+        good, and the best. Returns them."""
+        steps = self.listed()
+        if not steps or stepmanifest.fault(self.folder(steps[-1])) is not None:
+            return []
+        best = stepmanifest.read(self.folder(steps[-1]))["best_step"]
+        spare = [step for step in steps[:-1] if step != best]
+        for step in spare:
+            log.warning("no room for a checkpoint: that of step %d is deleted", step)
+            shutil.rmtree(self.folder(step))
+        return spare
+
     def newest_good(self) -> tuple[int | None, list[str]]:
         """The newest step whose files are all as they were saved, and the causes why newer ones,
         now in bad/, are not. No step and no causes: nothing was ever saved."""
@@ -92,6 +105,14 @@ class StepFolders:
             self._set_aside(step, cause)
             causes.append(f"step {step}: {cause}")
         return None, causes or self._set_aside_before()
+
+    def set_bad_aside(self) -> list[int]:
+        """Move every step that is other than saved to bad/; returns them."""
+        faults = {step: stepmanifest.fault(self.folder(step)) for step in self.all()}
+        bad = {step: cause for step, cause in faults.items() if cause is not None}
+        for step, cause in bad.items():
+            self._set_aside(step, cause)
+        return list(bad)
 
     def _set_aside(self, step: int, cause: str) -> None:
         bad = self.directory / BAD

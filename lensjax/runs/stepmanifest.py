@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lensjax.runs.files import TEMPORARY, file_digest, write_json
+from lensjax.schema import ExitCode, LensjaxError
 
 NAME = "lensjax_manifest.json"
 SCHEMA = 1
@@ -101,6 +102,7 @@ def read(folder: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: it is missing, unreadable or changed; the text says which.
+        LensjaxError: exit 12 if it is whole, and of another version.
     """
     try:
         manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
@@ -111,13 +113,28 @@ def read(folder: Path) -> dict[str, Any]:
         raise ValueError("its manifest is unreadable") from None
     if told != _digest(manifest):
         raise ValueError("its manifest was changed")
-    if manifest.get("schema") != SCHEMA:
-        raise ValueError(f"its manifest has schema {manifest.get('schema')}, not {SCHEMA}")
+    _require_version(folder, manifest)
     return manifest
 
 
+def _require_version(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """A whole step of another version is no damaged one: it is not set aside, but refused."""
+    if manifest.get("schema") != SCHEMA:
+        raise LensjaxError(
+            ExitCode.MISMATCH,
+            f"a checkpoint of schema {manifest.get('schema')}; this version reads schema {SCHEMA}",
+            str(folder / NAME),
+            "Go on with the version of lensjax that saved it (its packages and code are in "
+            "provenance.json), or start over with --fresh, which sets it aside",
+        )
+
+
 def fault(folder: Path) -> str | None:
-    """Why the step in `folder` is not to be trusted; None if all files are as they were saved."""
+    """Why the step in `folder` is not to be trusted; None if all files are as they were saved.
+
+    Raises:
+        LensjaxError: exit 12 if another version saved it.
+    """
     try:
         manifest = read(folder)
         if str(manifest["step"]) != folder.name:

@@ -113,6 +113,7 @@ def test_latest_two_and_the_earliest_best_are_kept_over_restarts(tmp_path, mode,
     checkpoints.close()
 
 
+@pytest.mark.proves("K1")
 def test_a_flipped_bit_falls_back_and_is_set_aside(tmp_path, opened, caplog):
     fill(tmp_path, [0.1, 0.2, 0.3])
     flip_a_bit(tmp_path, 3)
@@ -126,6 +127,7 @@ def test_a_flipped_bit_falls_back_and_is_set_aside(tmp_path, opened, caplog):
     assert checkpoints.latest() == 3 and kept(tmp_path) == [2, 3]
 
 
+@pytest.mark.harm("K1")
 def test_without_the_manifest_a_flipped_bit_is_restored_silently(tmp_path, opened, monkeypatch):
     """The control: Orbax alone."""
     weights = {"w": jnp.asarray(np.random.default_rng(0).integers(0, 2**16, 20000), jnp.float32)}
@@ -152,6 +154,7 @@ def test_without_the_manifest_a_flipped_bit_is_restored_silently(tmp_path, opene
     assert silent  # harm: other weights, no error
 
 
+@pytest.mark.proves("K2")
 @pytest.mark.parametrize("harm", ["truncated", "zeroed", "deleted", "no manifest", "edited"])
 def test_other_damage_falls_back_too(tmp_path, opened, harm):
     fill(tmp_path, [0.1, 0.2])
@@ -171,6 +174,7 @@ def test_other_damage_falls_back_too(tmp_path, opened, harm):
     assert kept(tmp_path) == [1]
 
 
+@pytest.mark.proves("K3")
 def test_all_bad_is_exit_14_with_every_cause_now_and_on_the_next_start(tmp_path, opened):
     fill(tmp_path, [0.1, 0.2])
     flip_a_bit(tmp_path, 1)
@@ -193,6 +197,7 @@ def test_a_damaged_best_is_never_replaced_by_another(tmp_path, opened):
     assert caught.value.code == ExitCode.NO_CHECKPOINT
 
 
+@pytest.mark.proves("K9")
 def test_nan_is_refused_and_the_last_good_step_stays(tmp_path, opened):
     checkpoints = opened(tmp_path)
     checkpoints.save(1, state_of(1), {}, 0.5)
@@ -207,6 +212,7 @@ def test_nan_is_refused_and_the_last_good_step_stays(tmp_path, opened):
     assert checkpoints.latest() == 1
 
 
+@pytest.mark.harm("K9")
 def test_without_the_guard_nan_is_saved_and_restored(tmp_path, opened, monkeypatch):
     monkeypatch.setattr(stepmanifest, "first_non_finite", lambda leaves: None)
     checkpoints = opened(tmp_path)
@@ -214,6 +220,7 @@ def test_without_the_guard_nan_is_saved_and_restored(tmp_path, opened, monkeypat
     assert np.isnan(checkpoints.restore(1, {"w": jnp.zeros(3)})[0]["w"]).all()  # harm
 
 
+@pytest.mark.proves("K8")
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -234,6 +241,7 @@ def test_another_form_is_exit_12_naming_the_first_leaf(tmp_path, opened, change,
     assert kept(tmp_path) == [1]  # a wrong config is no reason to distrust the checkpoint
 
 
+@pytest.mark.proves("K7")
 def test_restores_onto_a_mesh_of_devices(tmp_path):
     """Saved on 1 device, restored on 4 replicated and split, in a child with 4 devices."""
     state = {"w": np.arange(64, dtype=np.float32).reshape(8, 8)}
@@ -325,6 +333,7 @@ def cut_short(folder, monkeypatch):
     checkpoints.close()
 
 
+@pytest.mark.proves("K4")
 def test_a_step_cut_short_is_no_step_and_what_it_replaced_comes_back(tmp_path, monkeypatch):
     fill(tmp_path, [0.9, 0.2, 0.3])
     (tmp_path / "5.orbax-checkpoint-tmp").mkdir()
@@ -337,12 +346,14 @@ def test_a_step_cut_short_is_no_step_and_what_it_replaced_comes_back(tmp_path, m
     checkpoints.close()
 
 
+@pytest.mark.proves("K4")
 def test_a_first_save_cut_short_is_a_new_run_not_exit_14(tmp_path, monkeypatch, opened):
     tmp_path.joinpath("c").mkdir()
     cut_short(tmp_path / "c", monkeypatch)
     assert opened(tmp_path / "c").latest() is None
 
 
+@pytest.mark.harm("K4")
 def test_without_the_note_of_intent_the_same_looks_damaged(tmp_path, monkeypatch, opened):
     monkeypatch.setattr(stepfolders.StepFolders, "begin", lambda self, step: None)
     cut_short(tmp_path, monkeypatch)
@@ -350,6 +361,7 @@ def test_without_the_note_of_intent_the_same_looks_damaged(tmp_path, monkeypatch
         opened(tmp_path).latest()
 
 
+@pytest.mark.proves("K6")
 @pytest.mark.parametrize(
     ("failure", "code"),
     [
@@ -374,6 +386,7 @@ def test_a_failed_save_surfaces_at_the_next_check(tmp_path, opened, monkeypatch,
     assert checkpoints.latest() == 1
 
 
+@pytest.mark.proves("K5")
 def test_a_disk_that_refuses_leaves_the_steps_before_and_may_be_tried_again(tmp_path, opened):
     """A real refusal, met by Orbax's C++ part: files may not grow beyond 200 kB for a while."""
     state = {"w": np.random.default_rng(0).normal(size=300_000).astype(np.float32)}

@@ -296,6 +296,71 @@ with ocp.StandardCheckpointer() as checkpointer:
 """
 
 
+MOVING = """
+import sys, jax, numpy as np
+from jax.sharding import AxisType
+from pathlib import Path
+from lensjax.runs.checkpoints import Checkpoints
+from lensjax.training import model as resnet
+from lensjax.training.feed import TrainFeed, replicated
+from lensjax.training.step import init_state, make_train_step
+from tests.training.conftest import SHAPE, make_recipe, make_set
+
+data = make_set("train", pairs=12, lookalikes=2)
+model = resnet.ResNet18(2, 3.0, "patches", stages=(1,))
+recipe = make_recipe(ema_decay=0.0, hard_negative_fraction=0.0)
+
+def run(folder, devices):
+    checkpoints, seen = Checkpoints(folder), []
+    for leg, count in enumerate(devices):
+        mesh = jax.make_mesh((count,), ("data",), (AxisType.Auto,), devices=jax.devices()[:count])
+        every = np.ones(len(data), bool)
+        told = {"seed": 7, "batch_size": 16, "hard_negatives": False, **SHAPE}
+        feed = TrainFeed(data, every, mesh, **told)
+        state = jax.device_put(init_state(model, recipe), replicated(mesh))
+        if leg:
+            saved = state_of_leg
+            state, meta = checkpoints.restore(2 * leg, state, replicated(mesh))
+            assert meta == {"step": 2 * leg}
+            jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), saved)
+        train_step = make_train_step(model, recipe)
+        for step in (2 * leg, 2 * leg + 1):
+            batch = feed.batch(step, 1e-3)
+            seen.append(np.asarray(batch["rows"]).tolist())
+            state, _ = train_step(state, feed.source, batch)
+        state_of_leg = jax.device_get(state)
+        checkpoints.save(2 * leg + 2, state, {"step": 2 * leg + 2}, None)
+    checkpoints.close()
+    return seen, state_of_leg
+
+rows, end = run(Path(sys.argv[1]) / "one", (1, 1, 1))
+moved_rows, moved = run(Path(sys.argv[1]) / "moving", (1, 2, 4))
+assert moved_rows == rows
+far = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), end["params"], moved["params"])
+print("largest difference", max(jax.tree.leaves(far)))
+assert max(jax.tree.leaves(far)) < 2e-5, far
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.proves("K7")
+def test_a_run_goes_on_from_1_to_2_to_4_devices(tmp_path):
+    """Every state exactly as saved, the rows of every step the same, the end within 2e-5."""
+    done = subprocess.run(
+        [sys.executable, "-c", MOVING, str(tmp_path)],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.harm("K7")
 def test_arrays_saved_as_they_lie_are_not_read_on_fewer_devices(tmp_path):
     """Orbax as it comes: saved by 4 devices, it wants 4."""

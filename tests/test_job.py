@@ -91,8 +91,8 @@ def test_a_run_leaves_everything_and_is_no_evidence(finished):
     assert manifest["evidence"] is False and manifest["phase0"]["all_passed"] is True
     files = (
         "config.json provenance.json preflight.json phase0_summary.json train.log metrics.jsonl "
-        "eval/val.npz eval/test.npz eval/examples.npz eval/saliency.npz eval/manifest.json gates.json "
-        "measures.json opened.jsonl training_results.json report.html heartbeat.json"
+        "eval/val.npz eval/test.npz eval/examples.npz eval/saliency.npz eval/manifest.json "
+        "gates.json measures.json opened.jsonl training_results.json report.html heartbeat.json"
     )
     assert [name for name in files.split() if not (workdir / name).is_file()] == []
     assert list((workdir / "figures").iterdir()) and list((workdir / "tensorboard").iterdir())

@@ -144,7 +144,8 @@ def _scan(config: Config, source: Source) -> Scanned:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command. Raises LensjaxError (10, 11, 12, 17) for data that fail phase 0."""
+    """The command. Raises LensjaxError (10, 11, 12, 17) for data that fail phase 0, and for a
+    prepared set that is damaged (10, 12)."""
     parser = configuration.Parser(
         prog="python -m lensjax.data prepare",
         description=f"{HELP.capitalize()}.",
@@ -163,6 +164,7 @@ def main(argv: Sequence[str]) -> int:
         raise summary.error()
     cache, reader = Path(config.data.cache_dir).expanduser(), config.data.reader
     folder = prepared.folder_of(cache, digest, prepared.resolve_reader(reader))
+    prepared.verify(cache, digest, reader)  # of one that is found, only its manifest was read
     rows = prepared.rows(cache, digest, reader)
     counted = ", ".join(f"{split} {n}" for split, n in rows.items())
     say(f"prepared: {counted} stamps in {folder}")

@@ -161,6 +161,14 @@ def rows(root: Path, digest: str, reader: str) -> dict[str, int]:
     return {split: recorded["n"] for split, recorded in manifest["splits"].items()}
 
 
+def verify(root: Path, digest: str, reader: str) -> None:
+    """Every file of the prepared set is hashed and held against its manifest. Raises LensjaxError
+    as `load`."""
+    reader = resolve_reader(reader)
+    for split in rows(root, digest, reader):
+        verified(folder_of(root, digest, reader), digest, split, reader)
+
+
 def load(root: Path, digest: str, split: str, reader: str) -> StampSet:
     """The StampSet of `split` as it was prepared: its files, labels and content are verified.
 

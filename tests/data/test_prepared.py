@@ -19,6 +19,8 @@ import pytest
 
 from configs.common import VARIANTS
 from lensjax import schema
+from lensjax.checks.result import Summary
+from lensjax.curate import prepare as prepare_command
 from lensjax.data import making, prepared, prepared_manifest
 from lensjax.data.making import file_digest, files_in
 from lensjax.data.prepared import READERS, folder_of, is_prepared, load, prepare, resolve_reader
@@ -587,3 +589,42 @@ def test_readers_by_name_and_by_what_is_installed(monkeypatch, caplog):
         with pytest.raises(LensjaxError, match=f"{reader} needs {name}") as caught:
             resolve_reader(reader)
         assert caught.value.code == ExitCode.USAGE
+
+
+# -- the command that prepares ------------------------------------------------------------------
+
+
+@pytest.fixture
+def found(copied, monkeypatch):
+    """The folder of a set that phase 0 has passed, and `data prepare` as it finds it: exit code."""
+    root, folder = copied("arrays")
+    source = types.SimpleNamespace(digest=lambda: DIGEST)
+    monkeypatch.setattr(prepare_command, "open_source", lambda data, population: source)
+    passed = Summary((), DIGEST, "", "")
+    monkeypatch.setattr(prepare_command, "check_and_prepare", lambda *told: passed)
+    told = ["--config=configs/b3.py:tiny", f"--config.data.cache_dir={root}"]
+    return folder, lambda: prepare_command.main([*told, "--config.data.reader=arrays"])
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_flipped_bit_of_a_set_that_is_found_is_named(found, split, monkeypatch):
+    folder, command = found
+    assert command() == 0
+    (stamps,) = folder.glob(f"{split}-stamps*")
+    raw = bytearray(stamps.read_bytes())
+    raw[-1000] ^= 1
+    stamps.write_bytes(raw)
+    with pytest.raises(LensjaxError, match="differs from the manifest") as caught:
+        command()
+    assert caught.value.code == ExitCode.DATA_INVALID and caught.value.where == str(stamps)
+    assert str(folder) in caught.value.remedy
+    monkeypatch.setattr(prepared, "verify", lambda *told: None)
+    assert command() == 0  # harm: it is said to be ready to train on
+
+
+def test_a_file_of_a_set_that_is_found_is_missed(found):
+    folder, command = found
+    next(folder.glob("test-table*")).unlink()
+    with pytest.raises(LensjaxError, match="missing test-table") as caught:
+        command()
+    assert caught.value.code == ExitCode.MISMATCH

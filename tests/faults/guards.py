@@ -146,6 +146,8 @@ OFF: dict[str, dict[str, Any]] = {
     },
     "watch": {"lensjax.data.watch.Watch.look": _nothing},
     "record": {"lensjax.checks.scan.compare": _nothing},
+    "updates": {"lensjax.training.preflight.raise_if_failed": _nothing},
+    "divergence": {"lensjax.training.divergence.Course.diverged": _no},
 }
 
 

@@ -102,8 +102,8 @@ def _lacking(cause: str) -> Finding:
 
 
 def _exchanged(hosts: np.ndarray, stated: Proportions) -> list[Finding]:
-    """One ERROR for each split of clearly more `hosts` [3] than train, as exchanged folders have, of
-    which nothing else may tell; none where train has no host, or `stated` asks for more."""
+    """One ERROR for each split of clearly more `hosts` [3] than train, as exchanged folders have,
+    of which nothing else may tell; none where train has no host, or `stated` asks for more."""
     findings = []
     for k, name in enumerate(schema.SPLITS[1:], 1):
         meant = stated is not None and stated[k] > stated[0]

@@ -59,6 +59,6 @@ def test_training_that_diverges_stops(child, plant):
 @pytest.mark.harm("N3")
 def test_without_the_guards_it_is_trained_to_the_end(child, plant):
     ended = child.train(plant(Case(0, "", "")), *DIVERGES, off=["updates", "divergence"])
-    assert ended.code in (20, 21)
+    assert ended.code in (20, 22)  # judged, hours later: numbers beyond all bounds
     last = json.loads((child.folder / "run/metrics.jsonl").read_text().splitlines()[-1])
     assert last["epoch"] == 2 and last["train_loss"] > 100

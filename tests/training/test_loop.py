@@ -161,7 +161,7 @@ def test_what_is_not_restored_makes_another_run(bench, whole, tmp_path):
 @pytest.mark.nightly
 @pytest.mark.proves("K13")
 def test_resumed_at_every_step_of_40_it_ends_the_same(bench, tmp_path):
-    plan = {"epochs": 21}  # 40 steps
+    plan = {"epochs": 21, "patience": 99}  # 40 steps
     train(bench, tmp_path / "whole", **plan)
     wanted, _, lines, _ = end(bench, tmp_path / "whole")
     assert int(wanted["step"]) == 40

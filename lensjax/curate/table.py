@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from lensjax.data.columns import NUMBER_COLUMNS, WORD_COLUMNS, Columns, bounded, canonical
-from lensjax.data.formats import Block, Shard, damaged_rows
+from lensjax.data.formats import Block, OneFile, Shard, damaged_rows
 from lensjax.data.parquet_files import open_shard, read_table
 from lensjax.data.rows import Coded
 from lensjax.data.stampset import Finding
@@ -33,7 +33,7 @@ _WORDS = (*WORD_COLUMNS, PLACE[0])
 _HEADER_BYTES = 2**16
 
 
-class MetadataTable:
+class MetadataTable(OneFile):
     """The table at `path`, as a Format of one shard that has no stamps.
 
     Raises:
@@ -98,11 +98,6 @@ class MetadataTable:
         files = self._words[PLACE[0]].dictionary_encode()
         code = files.indices.to_numpy(zero_copy_only=False).astype(np.int32)
         return Coded(code, tuple(files.dictionary.to_pylist())), row.astype(np.int32)
-
-    def files(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[str]:
-        """The table."""
-        del filesystem
-        return [shard.path]
 
     def pieces(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[range]:
         """None: there are no stamps."""

@@ -76,6 +76,15 @@ class Block(NamedTuple):
     faults: list[tuple[int, Finding]]
 
 
+class OneFile:
+    """What is alike in formats whose shards are a file each."""
+
+    def files(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[str]:
+        """The file itself."""
+        del filesystem
+        return [shard.path]
+
+
 class Format(Protocol):
     """A file format. Objects are small and can be pickled: worker processes are given them."""
 

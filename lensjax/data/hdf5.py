@@ -32,7 +32,7 @@ from lensjax.data.columns import (
     shard_columns,
 )
 from lensjax.data.cutouts import Cutout, band_axis
-from lensjax.data.formats import PAIR, Block, Shard, finding
+from lensjax.data.formats import PAIR, Block, OneFile, Shard, finding
 from lensjax.data.hdf5_file import attribute, dataset, open_hdf5
 from lensjax.data.listing import list_files
 from lensjax.data.npz import damaged, refused
@@ -62,7 +62,7 @@ class Contents(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Hdf5Format:
+class Hdf5Format(OneFile):
     """Format of *.h5 and *.hdf5 files."""
 
     told: Told
@@ -87,11 +87,6 @@ class Hdf5Format:
                 return finding(_one_line(error), name)
 
         return list_files(filesystem, root, split, SUFFIXES, inspect)
-
-    def files(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[str]:
-        """The file itself."""
-        del filesystem
-        return [shard.path]
 
     def metadata(
         self, filesystem: fsspec.AbstractFileSystem, shard: Shard

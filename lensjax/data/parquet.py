@@ -26,6 +26,7 @@ from lensjax.data.formats import (
     NUMBERS,
     WORDS,
     Block,
+    OneFile,
     Shard,
     damage,
     finding,
@@ -48,7 +49,7 @@ _WORDS = tuple(name for name in WORDS if name != "kind")
 
 
 @dataclass(frozen=True)
-class ParquetFormat:
+class ParquetFormat(OneFile):
     """Format of *.parquet files."""
 
     name: ClassVar[str] = "parquet"
@@ -59,11 +60,6 @@ class ParquetFormat:
     ) -> tuple[list[Shard], list[Finding]]:
         """As Format.list_split."""
         return parquet_files.list_split(filesystem, root, split)
-
-    def files(self, filesystem: fsspec.AbstractFileSystem, shard: Shard) -> list[str]:
-        """The file itself."""
-        del filesystem
-        return [shard.path]
 
     def metadata(
         self, filesystem: fsspec.AbstractFileSystem, shard: Shard

@@ -73,7 +73,7 @@ def make_rows(split: str, first: int, n: int, rng: np.random.Generator) -> Rows:
         "theta_e_arcsec": theta_e,
         "arc_snr": rng.uniform(5, 40, n),
         "psf_fwhm_used_r": rng.normal(1.2, 0.1, n),
-        "psfdepth_r": rng.normal(23.4, 0.2, n),
+        "psfdepth_r": rng.normal(23.4 if size == 64 else 25.5, 0.2, n),  # that of SIGMA a pixel
         "ebv": rng.uniform(0.01, 0.1, n),
         "psf_bin": np.zeros(n, np.int8),
         "depth_bin": np.zeros(n, np.int8),

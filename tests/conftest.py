@@ -7,6 +7,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax
+import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from tests.faults.matrix import MATRIX
 
@@ -25,3 +27,19 @@ def pytest_collection_modifyitems(items):
             if mark.name in ("proves", "harm"):
                 assert mark.args[0] in MATRIX, f"{item.nodeid}: no id of the fault matrix"
                 item.user_properties.append((mark.name, mark.args[0]))
+
+
+@pytest.fixture
+def shut(monkeypatch):
+    """`shut(ending)`: folders whose path ends so cannot be listed, whoever runs the tests."""
+    true = LocalFileSystem.ls
+
+    def shut(ending):
+        def ls(self, path, *args, **kwargs):
+            if str(path).endswith(ending):
+                raise PermissionError(13, "Permission denied", str(path))
+            return true(self, path, *args, **kwargs)
+
+        monkeypatch.setattr(LocalFileSystem, "ls", ls)
+
+    return shut

@@ -20,7 +20,8 @@ from lensjax.runs.files import refusal
 from lensjax.runs.logs import say
 from lensjax.schema import ExitCode
 
-CONSOLE = "console.log"
+CONSOLE = "console.log"  # in a run's folder: what its process said
+_TAIL = 2000  # bytes of it in which the last line is looked for
 LOOK_EVERY_S = 0.05
 
 
@@ -55,12 +56,17 @@ def start(command: Sequence[str], folder: Path) -> int:
             say(f"stop it:  python -m lensjax.runs stop {name}")
             return int(ExitCode.OK)
         time.sleep(LOOK_EVERY_S)
-    say(_last_line(path))
+    say(last_line(path))
     return code
 
 
-def _last_line(path: Path) -> str:
-    with open(path, "rb") as file:
-        file.seek(max(path.stat().st_size - 4096, 0))
-        lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
+def last_line(path: Path) -> str:
+    """The last thing that a process said into `path`; empty if nothing, or where that cannot be
+    read."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(path.stat().st_size - _TAIL, 0))
+            lines = file.read().decode(errors="backslashreplace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

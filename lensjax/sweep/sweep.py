@@ -25,6 +25,7 @@ from lensjax.gates.compare_heads import Told
 from lensjax.gates.compare_runs import read_runs
 from lensjax.gates.compare_table import verdict_lines
 from lensjax.gates.record import GATES, read_object
+from lensjax.runs.detached import CONSOLE, last_line
 from lensjax.runs.lock import holder_of, named
 from lensjax.runs.logs import say
 from lensjax.runs.signals import StopRequest
@@ -35,7 +36,6 @@ from lensjax.sweep.plan import Plan, Planned
 from lensjax.sweep.record import DONE, FAILED, RUNNING, STOPPED, Record, begin
 
 log = logging.getLogger(__name__)
-CONSOLE = "console.log"  # in a run's folder: what its process said
 LOOK_EVERY_S = 0.2
 PATIENCE_S = 5.0  # with runs that are told to leave at once, before they are killed
 # Exit codes of a run that came to a verdict, the worst first.
@@ -45,7 +45,6 @@ VERDICTS = (
     ExitCode.INCONCLUSIVE,
     ExitCode.OK,
 )
-_TAIL = 2000  # bytes of a console.log in which its last line is looked for
 
 Command = Callable[[Planned, Path], list[str]]
 
@@ -186,18 +185,8 @@ def _fate(record: Record, run: dict[str, Any]) -> str:
     how = "was not run" if code is None else f"ended with exit code {code}"
     if code is not None and code < 0:
         how = f"was ended by {signal.Signals(-code).name}"
-    last = _last_line(record.folder / run["name"] / CONSOLE)
+    last = last_line(record.folder / run["name"] / CONSOLE)
     return f"{run['name']}: {how}{f' ({last})' if last else ''}"
-
-
-def _last_line(path: Path) -> str:
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(path.stat().st_size - _TAIL, 0))
-            lines = file.read().decode(errors="backslashreplace").split("\n")
-    except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _compare(record: Record) -> None:

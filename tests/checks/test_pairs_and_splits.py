@@ -217,6 +217,12 @@ def test_exchanged_folders_are_told_by_their_size(sets, made):
     assert made.phase0(sets, proportions=(0.25, 0.25, 0.5), simulated=False).all_passed  # meant
 
 
+@pytest.mark.parametrize(("train", "told"), [(54, False), (53, True)])
+def test_equal_splits_that_lost_a_few_rows_are_no_exchanged_ones(train, told):
+    found = splits._exchanged(np.array([train, 20, 60]), None)
+    assert [one.code for one in found] == [11] * told
+
+
 def test_with_the_size_not_looked_at_exchanged_folders_pass(sets, made, monkeypatch):
     monkeypatch.setattr(splits, "_exchanged", lambda hosts, stated: [])
     assert made.phase0(exchanged(sets), proportions=None, simulated=False).all_passed

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import schema
 from lensjax.curate import metadata, split_command
@@ -263,16 +262,11 @@ def test_a_damaged_file_is_named(run, columns, write_root, tmp_path):
     assert code == 10 and "val/b.parquet" in error
 
 
-def test_a_folder_that_cannot_be_read_is_named(run, columns, write_root, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_named(
+    run, columns, write_root, tmp_path, monkeypatch, shut
+):
     root = write_root(tmp_path / "root", columns(), ("a/x.parquet", "b/deep/y.parquet"))
-    true = LocalFileSystem.ls
-
-    def ls(self, path, *args, **kwargs):
-        if str(path).endswith("/deep"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return true(self, path, *args, **kwargs)
-
-    monkeypatch.setattr(LocalFileSystem, "ls", ls)
+    shut("/deep")
     code, _, error, _ = run(root)
     assert code == 16 and "root/b/deep" in error and "cannot be read: Permission denied" in error
     monkeypatch.setattr(metadata, "files_below", lambda filesystem, root: filesystem.find(root))

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fsspec.implementations.local import LocalFileSystem
 
 from lensjax import schema
 from lensjax.data import files as module
@@ -43,16 +42,9 @@ def test_every_file_of_the_splits_is_listed_by_name(small_set, open_parquet):
     assert all(path == f"{root}/{name}" for name, path in files.items())
 
 
-def test_a_folder_that_cannot_be_read_is_named(small_set, open_parquet, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_named(small_set, open_parquet, shut):
     root = small_set.write()
-    true = LocalFileSystem.ls
-
-    def ls(self, path, *args, **kwargs):
-        if str(path).endswith("/val"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return true(self, path, *args, **kwargs)
-
-    monkeypatch.setattr(LocalFileSystem, "ls", ls)
+    shut("/val")
     for asked in (FileSource.digest, lambda source: source.listing):
         with pytest.raises(LensjaxError, match="cannot be read: Permission denied") as caught:
             asked(open_parquet(root))

@@ -2,27 +2,19 @@
 
 import fsspec
 import pytest
-from fsspec.implementations.local import LocalFileSystem
 
 from lensjax.data.listing import files_below, list_files
 from lensjax.schema import ExitCode, LensjaxError
 
 
 @pytest.fixture
-def closed(tmp_path, monkeypatch):
+def closed(tmp_path, shut):
     """A root in which train/deep cannot be read, whoever runs the tests."""
     root = tmp_path / "root"
     for name in ("train/a.parquet", "train/deep/b.parquet", "val/c.parquet"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
-    true = LocalFileSystem.ls
-
-    def ls(self, path, *args, **kwargs):
-        if str(path).endswith("/deep"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return true(self, path, *args, **kwargs)
-
-    monkeypatch.setattr(LocalFileSystem, "ls", ls)
+    shut("/deep")
     return str(root)
 
 

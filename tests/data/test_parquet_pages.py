@@ -74,14 +74,15 @@ def test_many_equal_rows_pass():
     n, noise = 300_000, np.random.default_rng(0).random(300_000)
     made = pa.table({"number": np.zeros(n), "word": ["w" * 100] * n, "rest": noise})
     for dictionary in (True, False):
-        check(written(made, compression="zstd", use_dictionary=dictionary))
+        footer = check(written(made, compression="zstd", use_dictionary=dictionary))
+        assert footer.rows == n
 
 
 @pytest.mark.parametrize("max_bytes", [0, 10**6])
 def test_long_statistics_in_page_headers_pass(max_bytes):
     """A header of more than 512 bytes is read on."""
     made = pa.table({"word": [c * 900 for c in "abc"]})
-    check(written(made, use_dictionary=False, data_page_size=1 + max_bytes))
+    assert check(written(made, use_dictionary=False, data_page_size=1 + max_bytes)).rows == 3
 
 
 def header_of(data, name, change):

@@ -260,7 +260,7 @@ REFUSED = {
     "link": (17, "is a link that leads out of the folder"),
     "pickle": (17, "anchors/stamps.csv row 0"),
     "catalogue": (10, "missing columns ['theta_e_arcsec']"),
-    "long": (10, "longer than 64 characters"),
+    "long": (10, "anchors.csv row 8: longer than 64 characters"),
 }
 
 

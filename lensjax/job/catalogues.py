@@ -105,7 +105,7 @@ def _open(config: Config, name: str, min_theta_e_arcsec: float | None) -> Catalo
         for word in (rows[k]["name"], rows[k].get("category", "")):
             if len(word) > MAX_WORD:
                 what = f"longer than {MAX_WORD} characters: {word[:MAX_WORD]}..."
-                raise LensjaxError(ExitCode.DATA_INVALID, what, f"{path} row {k + 1}")
+                raise LensjaxError(ExitCode.DATA_INVALID, what, f"{path} row {k}")
     names = [rows[k]["name"] for k in usable]
     try:
         cache = Path(config.data.cache_dir).expanduser()

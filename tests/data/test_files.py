@@ -292,3 +292,17 @@ def test_another_split_s_faults_are_not_this_one_s(small_set, open_parquet):
     assert findings == []
     open_parquet(root).read("train", findings)
     assert len(findings) == 2
+
+
+def test_rows_that_a_file_no_longer_gives_are_left_out_by_name(
+    small_set, open_parquet, monkeypatch
+):
+    """A file that ends in order, and before the rows that it was listed with: their pixels would be
+    whatever the memory held."""
+    source = open_parquet(small_set.write())
+    rows = len(source.read("val", []))
+    monkeypatch.setattr(type(source.form), "blocks", lambda *args: iter(()))
+    findings = []
+    assert rows > 0 and len(source.read("val", findings)) == 0
+    told = [one.message for one in findings if one.severity == "ERROR"]
+    assert told and all("it ends there, and was listed with" in message for message in told)

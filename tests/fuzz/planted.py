@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import pickle
 import time
@@ -27,9 +28,10 @@ def _large() -> str:
 
 
 def _unbounded() -> str:
-    held = []
+    held = []  # populated by the kernel: quick enough to be memory before it is a hang
     while True:
-        held.append(bytearray(b"x" * 2**20) * 64)
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+        held.append(mmap.mmap(-1, 2**27, flags=flags))
 
 
 def _pickle() -> str:
